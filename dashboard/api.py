@@ -1,0 +1,58 @@
+"""The JSON API: the facts of the pages, for programs."""
+
+from fastapi import APIRouter
+
+from dashboard import facts
+from dashboard.context import Context, Limit, Offset, RowId, SweepName
+from dashboard.models import (
+    ErrorAnswer,
+    Generated,
+    GenerateRequest,
+    Health,
+    Sweep,
+    SweepList,
+    TrialDetail,
+    WorkerList,
+)
+
+ERRORS = {404: {"model": ErrorAnswer}, 422: {"model": ErrorAnswer}}
+DRAWING_ERRORS = {status: {"model": ErrorAnswer} for status in (403, 404, 409, 413, 415, 422, 503)}
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+def health(dashboard: Context) -> Health:
+    """Whether the pages and the database answer."""
+    facts.workers(dashboard.database)
+    return Health(status="ok")
+
+
+@router.get("/api/v1/sweeps", responses={422: {"model": ErrorAnswer}})
+def sweeps(dashboard: Context, limit: Limit = 100, offset: Offset = 0) -> SweepList:
+    """Sweeps, the newest first."""
+    return facts.sweep_list(dashboard.database, limit=limit, offset=offset)
+
+
+@router.get("/api/v1/sweeps/{name}", responses=ERRORS)
+def sweep(name: SweepName, dashboard: Context, limit: Limit = 100, offset: Offset = 0) -> Sweep:
+    """A sweep with its trials, the best first, and their stage runs."""
+    return facts.sweep(dashboard.database, name, limit=limit, offset=offset)
+
+
+@router.get("/api/v1/sweeps/{name}/trials/{number}", responses=ERRORS)
+def trial(name: SweepName, number: RowId, dashboard: Context) -> TrialDetail:
+    """A trial with all its stage runs, attempts and curves."""
+    return facts.trial(dashboard.database, name, number)
+
+
+@router.get("/api/v1/workers")
+def workers(dashboard: Context) -> WorkerList:
+    """Workers, those that are there first."""
+    return WorkerList(workers=facts.workers(dashboard.database))
+
+
+@router.post("/api/v1/generate", responses=DRAWING_ERRORS)
+def generate(request: GenerateRequest, dashboard: Context) -> Generated:
+    """Faces from a sentence; `picture` is the address of the PNG."""
+    return dashboard.studio.draw(request)

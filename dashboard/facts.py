@@ -1,0 +1,363 @@
+"""Rows into the facts that pages and API show."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from dashboard.errors import UnknownError
+from dashboard.models import (
+    Attempt,
+    Measured,
+    Model,
+    Sample,
+    Sharing,
+    StageRun,
+    Sweep,
+    SweepList,
+    SweepSummary,
+    Trial,
+    TrialDetail,
+    TrialStage,
+    Worker,
+)
+from dashboard.wording import trial_url
+from scheduler import page_reads
+from scheduler.database import Database
+from scheduler.states import RunState, TrialState
+
+CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake")
+UNRANKED = (TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED)
+PART_ORDER = ("fidelity", "text", "attribute_share", "swd", "colour_distance", "shuffle_gap")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFile:
+    uri: str
+    tile: int  # px
+    version: str  # stands in the address of this very content
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    model: Model
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRows:
+    """What a sweep's page and its trials' pages are made from."""
+
+    sweep: Row
+    summary: SweepSummary
+    trials: Sequence[Row]
+    runs: Mapping[int, StageRun]
+    run_rows: Mapping[int, Row]
+    paths: Mapping[int, list[int]]  # trial id to stage run ids, from 4 px up
+    reasons: Mapping[int, str]
+    varying: list[str]
+    resolutions: list[int]
+
+
+def sweep_list(database: Database, *, limit: int, offset: int) -> SweepList:
+    """The newest sweeps first."""
+    with database.reading() as connection:
+        rows = page_reads.newest_sweeps(connection, limit=limit, offset=offset)
+        return SweepList(
+            sweeps=summaries(connection, rows),
+            total=page_reads.count_sweeps(connection),
+            limit=limit,
+            offset=offset,
+        )
+
+
+def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]:
+    ids = [row.id for row in rows]
+    states: dict[int, Counter] = defaultdict(Counter)
+    for row in page_reads.trial_states(connection, ids):
+        states[row.sweep_id][row.state] = row.count
+    counts = {row.sweep_id: row for row in page_reads.stage_run_counts(connection, ids)}
+    best = {row.sweep_id: row for row in page_reads.best_scores(connection, ids)}
+    return [
+        SweepSummary(
+            name=row.name,
+            state=row.state,
+            error=row.error,
+            trials=states[row.id].total(),
+            trials_by_state={state.value: states[row.id][state] for state in TrialState if states[row.id][state]},
+            stage_runs_done=counts[row.id].done if row.id in counts else 0,
+            stage_runs_total=counts[row.id].total if row.id in counts else 0,
+            best_score=best[row.id].score if row.id in best else None,
+            best_trial=f"{row.name}/T{best[row.id].number}" if row.id in best else None,
+            created=row.created,
+            ended=row.ended,
+        )
+        for row in rows
+    ]
+
+
+def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
+    with database.reading() as connection:
+        rows = sweep_rows(connection, name)
+    ranking = ranked(rows)
+    shown = ranking[offset : offset + limit]
+    needed = {number for trial in shown for number in trial.stage_runs}
+    return Sweep(
+        **dict(rows.summary),
+        data=rows.sweep.data_name,
+        resolutions=rows.resolutions,
+        varying=rows.varying,
+        sharing=sharing(rows),
+        ranking=shown,
+        stage_runs=[run for run in rows.runs.values() if run.id in needed],
+        limit=limit,
+        offset=offset,
+    )
+
+
+def trial(database: Database, name: str, number: int) -> TrialDetail:
+    with database.reading() as connection:
+        rows = sweep_rows(connection, name)
+        found = next((trial for trial in ranked(rows) if trial.number == number), None)
+        if found is None:
+            raise UnknownError(f"The sweep {name!r} has no trial T{number}.")
+        attempts, curves = defaultdict(list), defaultdict(lambda: defaultdict(list))
+        for row in page_reads.attempts_of(connection, found.stage_runs):
+            attempts[row.stage_run_id].append(attempt(row))
+        for row in page_reads.curves_of(connection, found.stage_runs, CURVES):
+            curves[row.stage_run_id][row.name].append((row.images, row.value))
+    stages = [
+        TrialStage(**dict(rows.runs[run]), attempts=attempts[run], curves=curves[run]) for run in found.stage_runs
+    ]
+    newest = rows.run_rows[found.stage_runs[-1]] if found.stage_runs else None
+    return TrialDetail(
+        **dict(found),
+        stages=stages,
+        settings=newest.spec.get("settings", {}) if newest else {},
+        varying=rows.varying,
+        resolutions=rows.resolutions,
+    )
+
+
+def sweep_rows(connection: Connection, name: str) -> SweepRows:
+    sweep_row = page_reads.sweep_named(connection, name)
+    if sweep_row is None:
+        raise UnknownError(f"There is no sweep named {name!r}.")
+    trials = page_reads.trials_of(connection, [sweep_row.id])
+    paths: dict[int, list[int]] = defaultdict(list)
+    sharers: dict[int, list[int]] = defaultdict(list)
+    for row in page_reads.paths_of(connection, [sweep_row.id]):
+        paths[row.trial_id].append(row.stage_run_id)
+        sharers[row.stage_run_id].append(row.number)
+    run_rows = {row.id: row for row in page_reads.stage_runs_of(connection, sweep_row.id)}
+    return SweepRows(
+        sweep=sweep_row,
+        summary=summaries(connection, [sweep_row])[0],
+        trials=trials,
+        runs={number: stage_run(row, sharers[number]) for number, row in run_rows.items()},
+        run_rows=run_rows,
+        paths=paths,
+        reasons=reasons(page_reads.ends_of_trials(connection, sweep_row.id)),
+        varying=varying_parameters([row.parameters for row in trials]),
+        resolutions=list(sweep_row.resolved["stages"]["resolutions"]),
+    )
+
+
+def stage_run(row: Row, sharers: Iterable[int]) -> StageRun:
+    measured = measures(row.metrics) if row.evaluation_state == RunState.DONE else []
+    score = next((item for item in measured if item.name == "score"), None)
+    return StageRun(
+        id=row.id,
+        key=row.key,
+        parent_id=row.parent_id,
+        resolution=row.resolution,
+        state=row.state,
+        attempt=row.attempt,
+        images=row.images,
+        images_planned=row.spec["images"],
+        images_per_second=row.images_per_second,
+        seconds=row.seconds,
+        error=row.error,
+        trials=sorted(sharers),
+        evaluation_state=row.evaluation_state,
+        score=score,
+        parts=[item for item in measured if item.name != "score"],
+        sample=sample(row.evaluation_id, row.samples, row.evaluated) if row.samples else None,
+    )
+
+
+def measures(metrics: Mapping[str, Mapping[str, float | None]] | None) -> list[Measured]:
+    """The metrics, the score's parts first."""
+    found = [
+        Measured(name=name, value=entry["value"], low=entry.get("low"), high=entry.get("high"))
+        for name, entry in (metrics or {}).items()
+        if entry.get("value") is not None
+    ]
+    order = {name: index for index, name in enumerate(PART_ORDER)}
+    return sorted(found, key=lambda item: (order.get(item.name, len(order)), item.name))
+
+
+def sample(evaluation_id: int, samples: Mapping[str, Any], evaluated: float | None) -> Sample:
+    version = sample_version(samples, evaluated)
+    return Sample(
+        evaluation_id=evaluation_id,
+        url=f"/samples/{evaluation_id}.png?v={version}",
+        thumbnail_url=f"/samples/{evaluation_id}/thumbnail.png?v={version}",
+        captions=list(samples["captions"]),
+        seeds=samples["seeds"],
+        tile=samples["tile"],
+    )
+
+
+def sample_version(samples: Mapping[str, Any], evaluated: float | None) -> str:
+    """What changes whenever the picture does: ids begin again at 1 in a new home."""
+    return str(samples.get("sha256") or f"{evaluated or 0:.3f}")[:16]
+
+
+def sample_file(database: Database, evaluation_id: int) -> SampleFile:
+    with database.reading() as connection:
+        row = page_reads.evaluation(connection, evaluation_id)
+    if row is None or not row.samples:
+        raise UnknownError(f"There is no sample of evaluation {evaluation_id}.")
+    return SampleFile(uri=row.samples["uri"], tile=row.samples["tile"], version=sample_version(row.samples, row.ended))
+
+
+def ranked(rows: SweepRows) -> list[Trial]:
+    """Trials that got further come first, then those with the better score, then those without any."""
+    entries = []
+    for row in rows.trials:
+        path = rows.paths.get(row.id, [])
+        scored = [rows.runs[number] for number in path if rows.runs[number].score is not None]
+        entries.append((row, path, scored[-1] if scored and row.state not in UNRANKED else None))
+    entries.sort(
+        key=lambda entry: (
+            (-entry[2].resolution, -entry[2].score.value, entry[0].number) if entry[2] else (0, 0.0, entry[0].number)
+        )
+    )
+    best = rows.summary.best_trial
+    return [
+        Trial(
+            sweep=rows.sweep.name,
+            number=row.number,
+            name=f"{rows.sweep.name}/T{row.number}",
+            state=row.state,
+            origin=row.origin,
+            rank=index if scored else None,
+            is_best=f"{rows.sweep.name}/T{row.number}" == best,
+            parameters=row.parameters,
+            score=scored.score if scored else None,
+            scored_at=scored.resolution if scored else None,
+            parts=scored.parts if scored else [],
+            stage_runs=path,
+            reason=rows.reasons.get(row.id),
+            created=row.created,
+            ended=row.ended,
+        )
+        for index, (row, path, scored) in enumerate(entries, start=1)
+    ]
+
+
+def sharing(rows: SweepRows) -> Sharing:
+    return Sharing(
+        wanted=sum(len(path) for path in rows.paths.values()),
+        stage_runs=len(rows.runs),
+        seconds_trained=sum(run.seconds for run in rows.runs.values()),
+        seconds_saved=sum(run.seconds * (len(run.trials) - 1) for run in rows.runs.values()),
+    )
+
+
+def reasons(ends: Iterable[Row]) -> dict[int, str]:
+    """Trial id to the sentence that says why it was stopped."""
+    found = {}
+    for row in ends:
+        payload = row.payload
+        found[row.trial_id] = str(payload.get("reason") or payload.get("error") or row.kind.replace(".", " "))
+    return found
+
+
+def varying_parameters(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names whose values differ between trials, or that only some trials have; in the order first seen."""
+    names = list(dict.fromkeys(name for values in parameters for name in values))
+    return [name for name in names if len({repr(values.get(name)) for values in parameters}) > 1]
+
+
+def attempt(row: Row) -> Attempt:
+    return Attempt(
+        number=row.number,
+        worker=row.worker,
+        outcome=row.outcome,
+        claimed=row.claimed,
+        started=row.started,
+        ended=row.ended,
+        start_images=row.start_images,
+        numerics_class=row.numerics_class,
+        error=row.error,
+    )
+
+
+def workers(database: Database) -> list[Worker]:
+    """Those that are there first."""
+    with database.reading() as connection:
+        rows = page_reads.all_workers(connection)
+        busy = [row.doing["stage_run"] for row in rows if row.doing and "stage_run" in row.doing]
+        on: dict[int, Row] = {}
+        for row in page_reads.trials_on(connection, busy):
+            on.setdefault(row.stage_run_id, row)
+    return [worker(row, on, now=time.time()) for row in rows]
+
+
+def worker(row: Row, on: Mapping[int, Row], *, now: float) -> Worker:
+    doing, doing_url = None, None
+    if row.doing and row.ended is None:
+        word = {"train": "trains", "evaluate": "evaluates"}.get(row.doing.get("kind"), "works on")
+        doing = f"{word} {row.doing.get('resolution')} px"
+        found = on.get(row.doing.get("stage_run"))
+        if found is not None:
+            doing = f"{doing} of {found.sweep}/T{found.number}"
+            doing_url = trial_url(found.sweep, found.number)
+    return Worker(
+        name=row.name,
+        node=row.node,
+        pid=row.pid,
+        device=row.device,
+        share=row.share,
+        state=row.state,
+        doing=doing,
+        doing_url=doing_url,
+        images_per_second=row.telemetry.get("images_per_second"),
+        memory_bytes=row.telemetry.get("memory_bytes"),
+        heartbeat_age_seconds=max(0.0, now - row.heartbeat),
+        started=row.started,
+        ended=row.ended,
+    )
+
+
+def model_files(database: Database, *, sweep: str | None = None) -> list[ModelFile]:
+    """The models that can draw: those called best first, then the newest; of one sweep, or all."""
+    with database.reading() as connection:
+        rows = page_reads.all_models(connection)
+    found = [
+        ModelFile(
+            model=Model(
+                id=row.id,
+                name=row.name,
+                version=row.version,
+                aliases=row.aliases,
+                trial=f"{row.sweep}/T{row.number}",
+                resolution=row.resolution,
+            ),
+            uri=row.uri,
+            sha256=row.sha256,
+        )
+        for row in rows
+        if sweep is None or row.sweep == sweep
+    ]
+    return sorted(found, key=lambda item: "best" not in item.model.aliases)
+
+
+def models(database: Database, *, sweep: str | None = None) -> list[Model]:
+    return [item.model for item in model_files(database, sweep=sweep)]

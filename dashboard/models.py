@@ -1,0 +1,205 @@
+"""The facts the pages show and the JSON API answers with: one set of models for both.
+
+Times are seconds since 1970; durations are seconds; sizes of pictures are px.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_ID = 2**31 - 1  # of any row: what every database takes
+MAX_SENTENCE = 500  # characters
+MAX_FACES = 16
+
+
+class Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Measured(Facts):
+    """A number with its interval, where it has one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Sample(Facts):
+    """A picture of many faces: a row for each caption, a column for each seed."""
+
+    evaluation_id: int
+    url: str
+    thumbnail_url: str
+    captions: list[str]
+    seeds: int
+    tile: int = Field(description="px on a side of each face")
+
+
+class StageRun(Facts):
+    id: int
+    key: str
+    parent_id: int | None
+    resolution: int
+    state: str
+    attempt: int = Field(description="number of the newest attempt, 0 before any")
+    images: int = Field(description="real images seen in this stage")
+    images_planned: int
+    images_per_second: float | None
+    seconds: float = Field(description="device seconds over all attempts")
+    error: str | None
+    trials: list[int] = Field(description="numbers of this sweep's trials whose path it is on")
+    evaluation_state: str | None
+    score: Measured | None
+    parts: list[Measured] = Field(description="what the score is made from, and what else was measured")
+    sample: Sample | None
+
+
+class Trial(Facts):
+    sweep: str
+    number: int
+    name: str
+    state: str
+    origin: str
+    rank: int | None
+    is_best: bool
+    parameters: dict[str, bool | int | float | str]
+    score: Measured | None
+    scored_at: int | None = Field(description="resolution of the stage that the score was measured at")
+    parts: list[Measured]
+    stage_runs: list[int] = Field(description="ids, from 4 px up")
+    reason: str | None = Field(description="why it was stopped")
+    created: float
+    ended: float | None
+
+
+class Attempt(Facts):
+    number: int
+    worker: str | None
+    outcome: str | None
+    claimed: float
+    started: float | None
+    ended: float | None
+    start_images: int | None = Field(description="images seen in the checkpoint it went on from")
+    numerics_class: str | None
+    error: str | None
+
+
+class TrialStage(StageRun):
+    """A stage run with everything known of it."""
+
+    attempts: list[Attempt]
+    curves: dict[str, list[tuple[int, float]]] = Field(description="name to [images, value]")
+
+
+class TrialDetail(Trial):
+    stages: list[TrialStage]
+    settings: dict[str, bool | int | float | str] = Field(description="every setting of the newest stage run")
+    varying: list[str]
+    resolutions: list[int]
+
+
+class SweepSummary(Facts):
+    name: str
+    state: str
+    error: str | None
+    trials: int
+    trials_by_state: dict[str, int]
+    stage_runs_done: int
+    stage_runs_total: int
+    best_score: float | None
+    best_trial: str | None
+    created: float
+    ended: float | None
+
+
+class SweepList(Facts):
+    sweeps: list[SweepSummary]
+    total: int
+    limit: int
+    offset: int
+
+
+class Sharing(Facts):
+    """What sharing stage runs saves against training each trial alone."""
+
+    wanted: int = Field(description="stages on the paths of all trials")
+    stage_runs: int = Field(description="stage runs that they come down to")
+    seconds_trained: float
+    seconds_saved: float = Field(description="device seconds that the sharing trials would have spent once more")
+
+    @property
+    def saved(self) -> int:
+        return self.wanted - self.stage_runs
+
+
+class Sweep(SweepSummary):
+    data: str
+    resolutions: list[int]
+    varying: list[str] = Field(description="names of the parameters that differ between trials")
+    sharing: Sharing
+    ranking: list[Trial] = Field(description="best first, then those not yet measured")
+    stage_runs: list[StageRun]
+    limit: int
+    offset: int
+
+
+class Worker(Facts):
+    name: str
+    node: str
+    pid: int
+    device: str
+    share: float
+    state: str
+    doing: str | None
+    doing_url: str | None
+    images_per_second: float | None
+    memory_bytes: int | None
+    heartbeat_age_seconds: float
+    started: float
+    ended: float | None
+
+
+class WorkerList(Facts):
+    workers: list[Worker]
+
+
+class Model(Facts):
+    id: int
+    name: str
+    version: int
+    aliases: list[str]
+    trial: str
+    resolution: int
+
+
+class GenerateRequest(BaseModel):
+    """What to draw: the same request with the same model gives the same picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentence: Annotated[str, Field(min_length=1, max_length=MAX_SENTENCE)]
+    faces: Annotated[int, Field(ge=1, le=MAX_FACES)] = 4
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    model: Annotated[
+        int | None, Field(ge=1, le=MAX_ID, description="a model's id; the newest best one if left out")
+    ] = None
+
+
+class Generated(Facts):
+    id: str
+    sentence: str
+    faces: int
+    seed: int
+    model: Model
+    picture: str = Field(description="address of the PNG: the faces in one row")
+    tile: int = Field(description="px on a side of each face")
+    unknown_words: dict[str, str | None] = Field(description="words the model never read, with the nearest it knows")
+
+
+class Health(Facts):
+    status: str
+
+
+class ErrorAnswer(BaseModel):
+    error: str

@@ -1,0 +1,135 @@
+"""The scheduler's loop: lead, find what was lost, decide, give work to idle workers. The one module that knows workers.
+
+It keeps nothing in memory that matters: killed at any moment and started again, it goes on from the database.
+"""
+
+import logging
+import os
+import platform
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from scheduler import commands, reads
+from scheduler.database import Database
+from scheduler.states import WorkerState
+from scheduler.store import Store
+from workers.actor import WorkerSettings
+from workers.cluster import available_gpus
+from workers.pool import Ended, WorkerPool
+
+log = logging.getLogger(__name__)
+
+TURN_SECONDS = 0.5  # from one look at the database to the next, at most
+LEADER_LEASE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerSettings:
+    """How this scheduler runs its workers."""
+
+    home: Path
+    database_url: str
+    cpu_shares: int  # workers where there are no GPUs, of one thread each
+    num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs, else a CPU share
+    lease_seconds: float = 30.0
+    beat_seconds: float = 10.0
+    checkpoint_seconds: float = 30.0
+
+
+def start_pool(settings: RunnerSettings) -> WorkerPool:
+    """One worker for each share of this cluster; Ray must be running."""
+    gpus = available_gpus()
+    num_gpus = settings.num_gpus if settings.num_gpus is not None else float(gpus > 0)
+    size = int(gpus / num_gpus) if num_gpus else settings.cpu_shares
+    worker = WorkerSettings(
+        name="worker",
+        home=str(settings.home.resolve()),
+        database_url=settings.database_url,
+        threads=1,
+        num_gpus=num_gpus,
+        beat_seconds=settings.beat_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+    return WorkerPool(worker, size=size)
+
+
+class Runner:
+    """One scheduler process. `turn()` does one round; `run()` goes on until told to stop."""
+
+    def __init__(self, database: Database, store: Store, pool: WorkerPool, settings: RunnerSettings) -> None:
+        self._database, self._store, self._pool, self._settings = database, store, pool, settings
+        self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._term: int | None = None
+
+    def run(self, *, should_stop: Callable[[], bool]) -> None:
+        while not should_stop():
+            self.turn()
+            self._pool.wait(TURN_SECONDS)
+
+    def turn(self) -> None:
+        """One round; does nothing while another scheduler leads."""
+        term = self._store.lead(self._holder, LEADER_LEASE_SECONDS)
+        if term is None:
+            log.info("another scheduler leads; waiting")
+            return
+        if term != self._term:
+            self._term = term
+            self._bury_the_dead()
+        for ended in self._pool.poll():
+            self._note_end(ended)
+        self._store.expire_leases()
+        for sweep in reads.open_sweeps(self._database):
+            commands.settle(self._store, sweep)
+        self._dispatch()
+
+    def _note_end(self, ended: Ended) -> None:
+        # What a finished call did is in its rows already; only a death must be written by somebody else.
+        if ended.error is not None and ended.worker_id is not None:
+            self._store.lose_worker(ended.worker_id, error=ended.error)
+
+    def _bury_the_dead(self) -> None:
+        """Workers of this machine whose process is gone will not renew their leases: their work is free at once."""
+        for worker in reads.workers(self._database):
+            alive = worker.state in (WorkerState.IDLE, WorkerState.BUSY)
+            if alive and worker.node == platform.node() and not is_same_process(worker.pid, worker.started):
+                self._store.lose_worker(worker.id, error="its process is gone; found by a new scheduler")
+
+    def _dispatch(self) -> None:
+        for worker in self._pool.idle():
+            assignment = self._store.claim(
+                worker.worker_id,
+                claim_id=uuid.uuid4().hex,
+                lease_seconds=self._settings.lease_seconds,
+                warm_parent=worker.last_stage_run,
+            )
+            if assignment is None:
+                return
+            self._pool.dispatch(worker, assignment)
+
+    def close(self) -> None:
+        """Stop the workers and give up the lead, so that the next scheduler need not wait."""
+        self._pool.stop()
+        if self._term is not None:
+            self._store.resign(self._holder, self._term)
+
+
+def is_same_process(pid: int, started: float) -> bool:
+    """Whether the process with this number runs and is not a later one that got the same number."""
+    try:
+        return psutil.Process(pid).create_time() <= started + 1
+    except psutil.Error:
+        return False
+
+
+def wait_until_ended(database: Database, sweep_id: int, *, seconds: float) -> None:
+    """Block until a sweep has ended; TimeoutError after so long."""
+    deadline = time.monotonic() + seconds
+    while reads.sweep_by_id(database, sweep_id).is_open:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"sweep {sweep_id} did not end in {seconds:g} seconds")
+        time.sleep(TURN_SECONDS)

@@ -1,0 +1,234 @@
+"""The tables, as SQLAlchemy Core metadata; migrations create them, `store.py` and `reads.py` alone query them.
+
+Times are seconds since 1970 by the database's own clock. JSON columns hold plain JSON values.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("submitted", Text, nullable=False),  # the sweep file as written
+    Column("resolved", JSON, nullable=False),  # every default filled in
+    Column("state", String(20), nullable=False),
+    Column("error", Text),
+    Column("data_key", String(64), nullable=False),
+    Column("data_name", String(200), nullable=False),
+    Column("provenance", JSON, nullable=False),  # commit, dirty flag, package versions
+    Column("created_by", String(200), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sweep_id", ForeignKey("sweeps.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("parameters", JSON, nullable=False),  # full setting name -> value, what was drawn so far
+    Column("state", String(20), nullable=False),
+    Column("origin", String(40), nullable=False),  # grid, random, enqueued
+    Column("attributes", JSON, nullable=False),  # what the sampler wants to remember
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    UniqueConstraint("sweep_id", "number"),
+    Index("ix_trials_sweep_id_state", "sweep_id", "state"),
+)
+
+stage_runs = Table(
+    "stage_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("parent_id", ForeignKey("stage_runs.id")),
+    Column("stage", Integer, nullable=False),  # 0 at 4 px
+    Column("resolution", Integer, nullable=False),
+    Column("spec", JSON, nullable=False),  # t2f.spec.StageSpec.to_json()
+    Column("state", String(20), nullable=False),
+    Column("priority", Integer, nullable=False),  # the highest of its unpaused demands
+    Column("attempt", Integer, nullable=False),  # the fencing token: number of the newest attempt, 0 before any
+    Column("worker_id", ForeignKey("workers.id")),
+    Column("lease_until", Float),
+    Column("ready_at", Float, nullable=False),  # not claimed before this (back-off after a fault)
+    Column("images", BigInteger, nullable=False),  # real images seen in this stage
+    Column("images_per_second", Float),
+    Column("seconds", Float, nullable=False),  # device seconds over all attempts
+    Column("weights_sha256", String(64)),  # of the sealed training state
+    Column("error", Text),
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    Index("ix_stage_runs_state_priority", "state", "priority"),
+    Index("ix_stage_runs_parent_id", "parent_id"),
+)
+
+demands = Table(
+    "demands",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sweep_id", ForeignKey("sweeps.id"), nullable=False),
+    Column("trial_id", ForeignKey("trials.id"), nullable=False),
+    Column("stage_run_id", ForeignKey("stage_runs.id"), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("paused", Integer, nullable=False),  # 0 or 1
+    Column("created", Float, nullable=False),
+    UniqueConstraint("trial_id", "stage_run_id"),
+    Index("ix_demands_stage_run_id", "stage_run_id"),
+    Index("ix_demands_sweep_id", "sweep_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("stage_run_id", ForeignKey("stage_runs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("claim_id", String(64), nullable=False, unique=True),
+    Column("worker_id", ForeignKey("workers.id"), nullable=False),
+    Column("sweep_id", ForeignKey("sweeps.id"), nullable=False),  # whose demand came first: it bears the cost
+    Column("numerics_class", String(200)),
+    Column("claimed", Float, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("start_images", BigInteger),  # where it went on from
+    Column("outcome", String(20)),
+    Column("error", Text),
+    UniqueConstraint("stage_run_id", "number"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("stage_run_id", ForeignKey("stage_runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("uri", Text, nullable=False),  # below the home's files folder: stage_run/attempt/images
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sealed", Integer, nullable=False),  # 1: the stage's end
+    Column("created", Float, nullable=False),
+    UniqueConstraint("stage_run_id", "attempt", "images"),
+)
+
+curves = Table(
+    "curves",
+    metadata,
+    Column("stage_run_id", ForeignKey("stage_runs.id"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("images", BigInteger, primary_key=True),
+    Column("value", Float, nullable=False),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("stage_run_id", ForeignKey("stage_runs.id"), nullable=False),
+    Column("key", String(64), nullable=False),  # H(probe, reference split, judge, metric version, N, resize)
+    Column("spec", JSON, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("claim_id", String(64)),
+    Column("worker_id", ForeignKey("workers.id")),
+    Column("lease_until", Float),
+    Column("ready_at", Float, nullable=False),
+    Column("metrics", JSON),  # name -> {value, low, high}
+    Column("score", Float, CheckConstraint("score >= 0 AND score <= 1", name="score_is_finite")),
+    Column("samples", JSON),  # {"uri": ..., "captions": [...], "seeds": [...], "tile": px}
+    Column("seconds", Float, nullable=False),
+    Column("error", Text),
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    UniqueConstraint("stage_run_id", "key"),
+    Index("ix_evaluations_state_priority", "state", "priority"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("node", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(200), nullable=False),
+    Column("share", Float, nullable=False),  # of a device, or CPU threads
+    Column("state", String(20), nullable=False),
+    Column("doing", JSON),  # {"kind", "stage_run", "resolution", ...} or null
+    Column("telemetry", JSON, nullable=False),  # images_per_second, memory_bytes
+    Column("started", Float, nullable=False),
+    Column("heartbeat", Float, nullable=False),
+    Column("ended", Float),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("trial_id", ForeignKey("trials.id"), nullable=False),
+    Column("stage_run_id", ForeignKey("stage_runs.id"), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("aliases", JSON, nullable=False),  # ["best"]
+    Column("created", Float, nullable=False),
+    UniqueConstraint("name", "version"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String(60), nullable=False),  # "stage_run.done", "trial.pruned", ...
+    Column("sweep_id", Integer),
+    Column("trial_id", Integer),
+    Column("stage_run_id", Integer),
+    Column("payload", JSON, nullable=False),
+)
+
+# One scheduler leads: the holder of this single row, until its lease ends; the term rises with each new holder.
+leader = Table(
+    "leader",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("lease_until", Float, nullable=False),
+)
+
+# The legal moves of stage runs and evaluations; triggers look here.
+moves = Table(
+    "moves",
+    metadata,
+    Column("old", String(20), primary_key=True),
+    Column("new", String(20), primary_key=True),
+)

@@ -1,0 +1,225 @@
+"""The commands that need no scheduler: preparing data, training one run, drawing faces."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
+from t2f.errors import DataError, SpecError, UserError
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
+
+console = Console(highlight=False)
+
+Home = Annotated[
+    Path,
+    typer.Option("--home", envvar="T2F_HOME", help="Folder of prepared data, database and files.", show_default=True),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+
+DEFAULT_HOME = Path("t2f-home")
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=1))
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a function of (done, total); silent lines where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
+    if not console.is_terminal:
+        console.print(f"{description}: done")
+
+
+@data_app.command("render-demo")
+def render_demo_command(
+    out: Annotated[Path, typer.Argument(help="Folder for the pictures and metadata.jsonl.")],
+    count: Annotated[int, typer.Option(help="Number of faces.")] = 7000,
+    seed: Annotated[int, typer.Option(help="Other seeds draw other combinations.")] = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Draw cartoon faces with exactly known attributes and several descriptions each."""
+    if dry_run:
+        console.print(f"would draw {count} faces of 64 px with seed {seed} into {out}")
+        return
+    with bar("drawing faces") as progress:
+        summary = render_demo(out, count=count, seed=seed, progress=progress)
+    console.print(f"{out}: {summary}")
+
+
+@data_app.command("prepare")
+def prepare_command(
+    source: Annotated[Path, typer.Argument(help="Folder that holds the data set.")],
+    format: Annotated[str, typer.Option(help="face2text or imagefolder.")] = "imagefolder",
+    name: Annotated[str | None, typer.Option(help="Name for sweep files; default: the folder's.")] = None,
+    resolution: Annotated[int, typer.Option(help="Largest resolution in px.")] = 64,
+    crop: Annotated[str | None, typer.Option(help="square, centre:PIXELS or fraction:SHARE.")] = None,
+    on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
+    judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
+    replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
+    home: Home = DEFAULT_HOME,
+    dry_run: DryRun = False,
+) -> None:
+    """Read a data set, write its cache for every resolution, and train the judge on it."""
+    options = PrepareOptions(
+        max_resolution=resolution, crop=CropOptions.parse(crop) if crop else None, on_bad_image=on_bad_image
+    )
+    name = name or source.resolve().name
+    out = home / "data" / checked_name(name)
+    if dry_run:
+        examples = read_source(format, source)
+        captions = sum(len(example.captions) for example in examples)
+        console.print(f"would prepare {len(examples)} images with {captions} captions into {out}")
+        return
+    with bar("preparing images") as progress:
+        data = prepare(source, format=format, out=out, options=options, replace=replace, progress=progress)
+    judge_sha256 = ensure_judge(data, steps=judge_steps)
+    splits = ", ".join(f"{data.split(split).size} {split}" for split in ("train", "validation", "test"))
+    console.print(
+        f"{name}: {splits} images, {len(data.vocabulary)} words, key {data.key[:12]}, judge {judge_sha256[:12]}"
+    )
+    console.print(f"in {out}")
+
+
+def checked_name(name: str) -> str:
+    """A data set's or sweep's name that is safe as a folder's and in an address."""
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name[0] in "-." or len(name) > 100:
+        raise SpecError(f"the name {name!r} is not allowed; use up to 100 letters, digits, '-', '_' and '.'")
+    return name
+
+
+def ensure_judge(data: PreparedData, *, steps: int) -> str:
+    """The SHA-256 of the data set's judge, trained now if there is none."""
+    # Importing torch takes a second that reading and refusing need not wait for.
+    import torch
+
+    from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
+
+    try:
+        return load_judge(data)[1]
+    except DataError:
+        logging.getLogger(__name__).info("no judge yet for %s", data.name)
+    threads = torch.get_num_threads()
+    try:
+        options = JudgeOptions(steps=steps)
+        with bar("training the judge") as progress:
+            return save_judge(train_judge(data, options=options, progress=progress), data, options=options)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_command(
+    file: Annotated[Path, typer.Argument(help="A training file: a sweep file whose parameters are constants.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stages, samples and the model.")],
+    set_values: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, several times.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; another number gives other bits.")] = 1,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
+    home: Home = DEFAULT_HOME,
+    dry_run: DryRun = False,
+) -> None:
+    """Train one model, stage by stage, without a scheduler; an interrupted training goes on where it was."""
+    from t2f.trainfile import read_training_file, training_spec
+
+    training = read_training_file(file, set_values or [])
+    data = PreparedData.open(home / "data" / checked_name(training.dataset))
+    spec = training_spec(training, data)
+    stages = spec.stages()
+    if dry_run:
+        for stage in stages:
+            console.print(f"{stage.resolution:4d} px  {stage.images:>9,} images, {stage.fade_images:,} fading in")
+        return
+    # Importing torch takes a second that reading and refusing need not wait for.
+    from t2f.device import default_device, quiet_threads
+
+    quiet_threads()
+    from t2f.train import TrainedStage, train
+
+    probe = default_probe(training, data)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks = {s.resolution: progress.add_task(f"{s.resolution} px", total=s.images, speed="") for s in stages}
+
+        def stage_done(done: TrainedStage) -> None:
+            progress.update(tasks[done.resolution], completed=progress.tasks[tasks[done.resolution]].total)
+            score = done.evaluation.metrics["score"]
+            console.print(
+                f"{done.resolution} px: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
+                f"{done.seconds:.0f} s, weights {done.weights_sha256[:16]}"
+            )
+
+        train(
+            spec,
+            data,
+            out=out,
+            device=default_device(),
+            threads=threads,
+            probe=probe,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=lambda stage, position, speed: progress.update(
+                tasks[stage.resolution], completed=position.images_seen, speed=f"{speed:.0f} images/s"
+            ),
+            stage_done=stage_done,
+        )
+    console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
+
+
+def generate_command(
+    model: Annotated[Path, typer.Argument(help="A model bundle.")],
+    sentences: Annotated[list[str], typer.Argument(help="Descriptions of faces.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("faces.png"),
+    seeds: Annotated[str, typer.Option(help="For example 0, 0-7 or 1,5,9.")] = "0",
+    truncation: Annotated[float, typer.Option(help="0 to 1: nearer to the average face when small.")] = 1.0,
+    dry_run: DryRun = False,
+) -> None:
+    """Draw faces from sentences with a trained model, the sentence under each."""
+    numbers = parse_seeds(seeds)
+    if not model.exists():
+        raise UserError(f"{model} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
+    if dry_run:
+        console.print(f"would draw {len(sentences) * len(numbers)} faces with {model} into {out}")
+        return
+    # Importing torch takes a second that refusing need not wait for.
+    from t2f.generate import open_bundle
+    from t2f.pictures import captioned_sheet
+
+    bundle = open_bundle(model)
+    for sentence in sentences:
+        for word, near in bundle.unknown_words(sentence).items():
+            hint = f"; the nearest word it knows is {near!r}" if near else ""
+            console.print(f"the model never read {word!r}{hint}")
+    images = bundle.draw(sentences, seeds=numbers, truncation=truncation)
+    captions = [sentence for sentence in sentences for _ in numbers]
+    columns = len(numbers) if len(numbers) > 1 else 4
+    out.parent.mkdir(parents=True, exist_ok=True)
+    captioned_sheet(images, captions, columns=columns).save(out)
+    console.print(f"{out}: {len(images)} faces of {bundle.resolution} px")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Numbers from "0", "0-7" or "1,5,9"; SpecError for anything else."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()) or len(first) > 10 or len(last) > 10:
+            raise SpecError(f"--seeds {text!r} is not allowed; give numbers such as 0, 0-7 or 1,5,9")
+        end = int(last or first)
+        if not 0 <= end - int(first) < 1024:
+            raise SpecError(f"--seeds {part!r} is not allowed; a range goes up and holds at most 1024 numbers")
+        numbers += range(int(first), end + 1)
+    return numbers

@@ -1,0 +1,95 @@
+"""Layers of ProGAN (arXiv:1710.10196): equalized learning rate, pixel norm, minibatch standard deviation.
+
+B batch, C channels, H height, W width, F features, K kernel size
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class EqualizedConv2d(nn.Module):
+    """A convolution whose weights are N(0, 1) and scaled by He's constant at each use (ProGAN section 4.1)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, padding: int = 0, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.padding = padding
+        self.scale = gain / math.sqrt(inputs * kernel * kernel)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return functional.conv2d(x_BCHW, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualizedLinear(nn.Module):
+    """A linear layer with the same scaling."""
+
+    def __init__(self, inputs: int, outputs: int, *, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.scale = gain / math.sqrt(inputs)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        return functional.linear(x_BF, self.weight * self.scale, self.bias)
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    return functional.leaky_relu(x, 0.2)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """x divided by the root mean square over dimension 1: each pixel's feature vector gets unit length (eq. in 4.2)."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def minibatch_stddev(x_BCHW: Tensor, group: int) -> Tensor:
+    """One more channel: the standard deviation over a group of images, averaged over features and pixels (section 3).
+
+    Groups are runs of `group` neighbouring images; where the batch does not divide, the whole batch is one group.
+    """
+    batch, channels, height, width = x_BCHW.shape
+    size = group if batch % group == 0 else batch
+    grouped = x_BCHW.reshape(batch // size, size, channels, height, width)
+    variance = grouped.var(dim=1, unbiased=False)
+    deviation = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    channel = deviation.repeat_interleave(size).reshape(batch, 1, 1, 1).expand(batch, 1, height, width)
+    return torch.cat([x_BCHW, channel], dim=1)
+
+
+def upsample(x_BCHW: Tensor) -> Tensor:
+    """Twice as large, each pixel repeated."""
+    return functional.interpolate(x_BCHW, scale_factor=2, mode="nearest")
+
+
+def downsample(x_BCHW: Tensor) -> Tensor:
+    """Half as large, 2x2 means."""
+    return functional.avg_pool2d(x_BCHW, 2)
+
+
+def initialise(module: nn.Module, *, seed: int, prefix: str) -> None:
+    """Fill every parameter from (seed, its full name): nothing depends on which other layers exist or were made before.
+
+    Equalized layers draw N(0, 1) and zero biases; an LSTM keeps PyTorch's U(-1/sqrt(hidden), 1/sqrt(hidden)) and an
+    embedding N(0, 1).
+    """
+    for name, parameter in module.named_parameters():
+        generator = torch.Generator().manual_seed(stream_seed(seed, f"{prefix}.{name}"))
+        owner = module.get_submodule(name.rpartition(".")[0])
+        with torch.no_grad():
+            if isinstance(owner, nn.LSTM):
+                bound = 1 / math.sqrt(owner.hidden_size)
+                parameter.uniform_(-bound, bound, generator=generator)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.normal_(generator=generator)
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """A 63-bit seed for one named stream of random numbers."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,310 @@
+"""Every hyperparameter of a training: its name, default, unit, range and source. No torch in here.
+
+A setting's full name is its group and its field, as in `generator.learning_rate`; that name is used in sweep files, on
+the command line, in the database and on the pages. A setting is either of the *architecture* (it decides the shape of
+the weights, so one value holds for all stages) or of the *training* (it may change from one stage to the next).
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from t2f.errors import SpecError
+
+Value = bool | int | float | str
+Scope = Literal["architecture", "training"]
+
+
+def setting(
+    default: Value,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    scope: Scope = "training",
+    when: Mapping[str, tuple[Value, ...]] | None = None,
+    source: str = "",
+) -> Any:
+    """A dataclass field that carries what a reader, a checker and the documentation need to know of it.
+
+    when: other settings (full names) and the values under which this one has an effect; elsewhere it is left out of
+    the stage run's key, since it cannot change the bits.
+    """
+    metadata = {
+        "text": text,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "scope": scope,
+        "when": dict(when or {}),
+        "source": source,
+    }
+    return field(default=default, metadata=metadata)
+
+
+WASSERSTEIN = {"loss.name": ("wgan-gp",)}
+LOGISTIC = {"loss.name": ("logistic-r1",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    word_embedding: int = setting(128, "size of a word's vector", low=1, high=4096, scope="architecture")
+    hidden: int = setting(256, "LSTM units", low=1, high=4096, scope="architecture", source="T2F: 256")
+    layers: int = setting(3, "LSTM layers", low=1, high=8, scope="architecture", source="T2F: 3")
+    embedding: int = setting(
+        128, "size of the caption's embedding psi_t", low=1, high=4096, scope="architecture", source="T2F: 128-256"
+    )
+    pooling: str = setting(
+        "last",
+        "what of the LSTM makes psi_t: its last state, or the mean of all its outputs",
+        choices=("last", "mean"),
+        scope="architecture",
+        source="T2F: last",
+    )
+    normalise: str = setting(
+        "off",
+        "psi_t scaled to unit length per dimension",
+        choices=("off", "on"),
+        scope="architecture",
+        source="T2F: off",
+    )
+    trained_by: str = setting(
+        "generator",
+        "whose loss trains the text encoder",
+        choices=("generator", "both"),
+        source="T2F: the generator's",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    latent: int = setting(
+        512,
+        "size of the generator's input: conditioning || Gaussian noise",
+        low=2,
+        high=4096,
+        scope="architecture",
+        source="T2F: 256-512",
+    )
+    conditioning: int = setting(
+        178,
+        "size of the augmented conditioning inside the latent",
+        low=1,
+        high=4095,
+        scope="architecture",
+        source="T2F: 178",
+    )
+    feature_base: int = setting(
+        8192,
+        "feature maps at R px are feature_base / R, at most feature_max",
+        low=4,
+        high=1 << 20,
+        scope="architecture",
+        source="ProGAN appendix A",
+    )
+    feature_max: int = setting(
+        512, "most feature maps in any layer", low=1, high=4096, scope="architecture", source="ProGAN appendix A"
+    )
+    stddev_group: int = setting(
+        4, "images a minibatch-stddev group", low=1, high=1024, source="ProGAN section 3; its code: 4"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    learning_rate: float = setting(
+        1e-3, "Adam's step for G, text encoder and conditioning", low=1e-8, high=1.0, source="T2F: 1e-3"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSettings:
+    learning_rate: float = setting(1e-3, "Adam's step for D", low=1e-8, high=1.0, source="T2F: 1e-3")
+    steps: int = setting(1, "D steps for one G step (n_critic)", low=1, high=100, source="T2F: 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    beta1: float = setting(0.0, "Adam's decay of the mean", low=0.0, high=0.999, source="ProGAN section A.1")
+    beta2: float = setting(0.99, "Adam's decay of the square", low=0.0, high=0.99999, source="ProGAN section A.1")
+    epsilon: float = setting(1e-8, "Adam's epsilon", low=0.0, high=1.0, source="ProGAN section A.1")
+    at_stage_start: str = setting(
+        "carry", "Adam's state of old layers at a new stage", choices=("carry", "reset"), source="T2F: carried"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    name: str = setting("wgan-gp", "the adversarial loss", choices=("wgan-gp", "logistic-r1"), source="T2F: wgan-gp")
+    gradient_penalty: float = setting(
+        10.0, "lambda of the gradient penalty", low=0.0, high=1e6, when=WASSERSTEIN, source="arXiv:1704.00028 eq. 3"
+    )
+    drift: float = setting(
+        1e-3, "weight of D(real)^2", low=0.0, high=1e6, when=WASSERSTEIN, source="ProGAN section A.1"
+    )
+    r1_gamma: float = setting(
+        0.1, "gamma of the R1 penalty", low=0.0, high=1e6, when=LOGISTIC, source="arXiv:1801.04406 eq. 9"
+    )
+    penalty_interval: int = setting(
+        1,
+        "D steps from one penalty to the next, its weight multiplied by as many",
+        low=1,
+        high=64,
+        source="StyleGAN2 section 3.1",
+    )
+    mismatched_weight: float = setting(
+        0.5,
+        "weight of real images with wrong captions; fakes have the rest of 1",
+        low=0.0,
+        high=1.0,
+        source="arXiv:1605.05396 alg. 1",
+    )
+    kl_weight: float = setting(
+        1.0, "weight of the conditioning's KL divergence in G's loss", low=0.0, high=1e6, source="StackGAN eq. 4"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmaSettings:
+    half_life: float = setting(
+        10_000.0,
+        "images in which the generator's average forgets half",
+        low=0.0,
+        high=1e9,
+        source="ProGAN section 4: .999 a step",
+    )
+    ramp_up: float = setting(
+        0.0,
+        "the half-life is at most this share of the stage's images so far, so that the first ones are soon forgotten; "
+        "0: no ramp-up",
+        low=0.0,
+        high=1.0,
+        source="StyleGAN2-ADA: .05",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one stage; groups are attributes, `flat()` gives the full names."""
+
+    text: TextSettings = field(default_factory=TextSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    ema: EmaSettings = field(default_factory=EmaSettings)
+
+    def __post_init__(self) -> None:
+        if self.network.conditioning >= self.network.latent:
+            raise SpecError(
+                f"network.conditioning = {self.network.conditioning} leaves no room for noise in network.latent = "
+                f"{self.network.latent}; the latent is conditioning || noise, so make network.latent larger"
+            )
+
+    def flat(self) -> dict[str, Value]:
+        """Every setting under its full name, in the order of declaration."""
+        return {name: getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) for name in SETTINGS}
+
+    def features(self, resolution: int) -> int:
+        """Feature maps of the block that works at this resolution (ProGAN appendix A, table 2)."""
+        return max(1, min(self.network.feature_max, self.network.feature_base // resolution))
+
+    def with_values(self, values: Mapping[str, Value]) -> "Settings":
+        """A copy with these full names set; SpecError for an unknown name or a value that is not allowed."""
+        groups: dict[str, dict[str, Value]] = {}
+        for name, value in values.items():
+            group, key = require_setting(name).split(".")
+            groups.setdefault(group, {})[key] = checked_value(name, value)
+        changed = {group: dataclasses.replace(getattr(self, group), **new) for group, new in groups.items()}
+        return dataclasses.replace(self, **changed)
+
+
+SETTINGS: dict[str, dataclasses.Field] = {
+    f"{group.name}.{item.name}": item
+    for group in dataclasses.fields(Settings)
+    for item in dataclasses.fields(group.default_factory)  # type: ignore[arg-type]
+}
+
+PRESETS: dict[str, dict[str, Value]] = {
+    # The article's and its code's values; every default above is one of them.
+    "article": {},
+    # A network and a training for faces of 32 to 64 px in minutes on a few CPU cores.
+    "small": {
+        "text.word_embedding": 64,
+        "text.hidden": 64,
+        "text.layers": 1,
+        "text.embedding": 64,
+        "network.latent": 96,
+        "network.conditioning": 48,
+        "network.feature_base": 1024,
+        "network.feature_max": 64,
+        # A whole-caption mean and D's own gradient teach the encoder colour words within 25,000 images; the article's
+        # last state, trained by G alone, has read none by then (docs/lab-log.md).
+        "text.pooling": "mean",
+        "text.normalise": "on",
+        "text.trained_by": "both",
+        "generator.learning_rate": 4e-3,
+        "discriminator.learning_rate": 4e-3,
+        "loss.name": "logistic-r1",
+        "loss.penalty_interval": 4,
+        "loss.kl_weight": 1e-3,
+        # Stages of a few thousand images: a longer memory would still hold the untrained layers.
+        "ema.half_life": 1_500.0,
+        "ema.ramp_up": 0.2,
+    },
+}
+
+
+def require_setting(name: str) -> str:
+    """The name itself where it is a setting's full name; SpecError with the nearest one elsewhere."""
+    if name in SETTINGS:
+        return name
+    near = difflib.get_close_matches(str(name), SETTINGS, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SpecError(f"unknown setting {name!r}{hint} All settings: {', '.join(SETTINGS)}")
+
+
+def scope_of(name: str) -> Scope:
+    """Whether a setting decides the weights' shape or only how they are trained."""
+    return SETTINGS[require_setting(name)].metadata["scope"]
+
+
+def checked_value(name: str, value: object) -> Value:
+    """The value in the setting's own type; SpecError with what is allowed where it does not fit."""
+    declared = SETTINGS[require_setting(name)]
+    kind, meta = declared.type, declared.metadata
+    allowed = describe_allowed(name)
+    wrong = SpecError(f"{name} = {value!r} is not allowed; it must be {allowed}")
+    if kind is str:
+        if not isinstance(value, str) or value not in meta["choices"]:
+            near = difflib.get_close_matches(str(value), meta["choices"], n=1)
+            raise SpecError(f"{wrong}; did you mean {near[0]!r}?") if near else wrong
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise wrong
+    if kind is int and value != int(value):
+        raise wrong
+    if not (meta["low"] <= value <= meta["high"]):
+        raise wrong
+    return kind(value)
+
+
+def describe_allowed(name: str) -> str:
+    """What may be given for a setting, in words for an error or the documentation."""
+    declared = SETTINGS[require_setting(name)]
+    meta = declared.metadata
+    if meta["choices"]:
+        return "one of " + ", ".join(meta["choices"])
+    kind = "a whole number" if declared.type is int else "a number"
+    return f"{kind} from {meta['low']:g} to {meta['high']:g}"
+
+
+def has_effect(name: str, values: Mapping[str, Value]) -> bool:
+    """Whether a setting can change anything, given all the others (`loss.r1_gamma` cannot under wgan-gp)."""
+    conditions: Mapping[str, tuple[Value, ...]] = SETTINGS[name].metadata["when"]
+    return all(values[other] in allowed for other, allowed in conditions.items())

@@ -1,0 +1,68 @@
+"""From words to what the networks are conditioned on: the LSTM encoder and conditioning augmentation.
+
+B batch, T tokens, W word vector, E text embedding (psi_t), C conditioning
+"""
+
+import torch
+from torch import Tensor, nn
+
+from t2f.layers import EqualizedLinear, pixel_norm
+from t2f.settings import Settings
+
+
+class TextEncoder(nn.Module):
+    """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state.
+
+    Padding is masked by packing, so a caption's embedding does not depend on its neighbours in the batch.
+    """
+
+    def __init__(self, settings: Settings, vocabulary_size: int) -> None:
+        super().__init__()
+        text = settings.text
+        self.words = nn.Embedding(vocabulary_size, text.word_embedding)
+        self.lstm = nn.LSTM(text.word_embedding, text.hidden, num_layers=text.layers, batch_first=True)
+        self.out = EqualizedLinear(text.hidden, text.embedding, gain=1.0)
+        self.pooling = text.pooling
+        self.normalise = text.normalise == "on"
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """text_BE of int64 tokens_BT, of which the first lengths_B (1 or more, on the CPU) count."""
+        vectors_BTW = self.words(tokens_BT[:, : int(lengths_B.max())])
+        packed = nn.utils.rnn.pack_padded_sequence(vectors_BTW, lengths_B, batch_first=True, enforce_sorted=False)
+        outputs, (hidden_LBH, _) = self.lstm(packed)
+        if self.pooling == "mean":
+            outputs_BTH, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)  # zeros where padded
+            text_BE = self.out(outputs_BTH.sum(dim=1) / lengths_B[:, None].to(outputs_BTH.device))
+        else:
+            text_BE = self.out(hidden_LBH[-1])
+        return pixel_norm(text_BE) if self.normalise else text_BE
+
+
+class ConditioningAugmentation(nn.Module):
+    """A sample of N(mu(psi), sigma(psi)^2) and what its KL divergence needs (StackGAN, arXiv:1612.03242, section 3.2).
+
+    One linear layer gives the mean and the log-variance; the article's ReLU on sigma dies, a log-variance cannot.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.linear = EqualizedLinear(settings.text.embedding, 2 * settings.network.conditioning, gain=1.0)
+
+    def forward(self, text_BE: Tensor, noise_BC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """conditioning_BC, mean_BC, log_variance_BC; noise_BC is standard normal."""
+        mean_BC, log_variance_BC = self.linear(text_BE).chunk(2, dim=1)
+        return mean_BC + (0.5 * log_variance_BC).exp() * noise_BC, mean_BC, log_variance_BC
+
+
+def kl_divergence(mean_BC: Tensor, log_variance_BC: Tensor) -> Tensor:
+    """KL(N(mean, variance) || N(0, 1)) of each caption, summed over dimensions: kl_B (StackGAN eq. 4)."""
+    return 0.5 * (mean_BC.square() + log_variance_BC.exp() - 1 - log_variance_BC).sum(dim=1)
+
+
+def pad_tokens(token_lists: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """tokens_BT (int64, padded with 0) and lengths_B of lists of token ids, none of them empty."""
+    lengths_B = torch.tensor([len(tokens) for tokens in token_lists])
+    tokens_BT = torch.zeros(len(token_lists), int(lengths_B.max()), dtype=torch.int64)
+    for row, tokens in zip(tokens_BT, token_lists, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens)
+    return tokens_BT, lengths_B

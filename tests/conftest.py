@@ -1,0 +1,39 @@
+"""Fixtures for all tests: small real data, made once a session by the project's own code."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
+from t2f.judge import JudgeOptions, save_judge, train_judge
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Bits depend on the number of threads; a test's must not depend on the machine's."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def demo_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 rendered demo faces with captions, attributes and splits."""
+    out = tmp_path_factory.mktemp("demo") / "faces"
+    render_demo(out, count=96, seed=0)
+    return out
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, demo_source: Path) -> Path:
+    """A home folder with the prepared data set "tiny" (4 to 16 px) and its judge; tests must not write into it."""
+    path = tmp_path_factory.mktemp("home")
+    options = PrepareOptions(max_resolution=16, min_count=1)
+    data = prepare(demo_source, format="imagefolder", out=path / "data" / "tiny", options=options)
+    judge_options = JudgeOptions(steps=30, batch=32)
+    save_judge(train_judge(data, options=judge_options), data, options=judge_options)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(home: Path) -> PreparedData:
+    return PreparedData.open(home / "data" / "tiny")

@@ -1,0 +1,245 @@
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2f.data import files
+from t2f.data.images import CropOptions
+from t2f.data.prepare import PrepareOptions, check_source, prepare, split_of
+from t2f.data.prepared import PreparedData
+from t2f.data.readers import Example
+from t2f.errors import DataError
+from tests.t2f.data.sources import write_source
+
+prepare_module = sys.modules[prepare.__module__]  # t2f.data.prepare is the function
+SMALL = PrepareOptions(max_resolution=8, min_count=1)
+
+
+def prepare_small(source, out, options=SMALL, **more):
+    return prepare(source, format="imagefolder", out=out, options=options, **more)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_source(tmp_path / "source")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "prepared"
+
+
+def test_pictures_are_kept_at_every_resolution(source, out):
+    data = prepare_small(source, out)
+    assert data.resolutions == (4, 8)
+    train = data.split("train")
+    assert train.image_ids == tuple(f"faces/{n}.png" for n in (0, 1, 4, 5, 8, 9))
+    with Image.open(source / train.image_ids[2]) as image:
+        pixels = np.asarray(image).reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(train.images(8)[2], pixels, atol=0.51)
+    quarters = train.images(8).reshape(6, 3, 4, 2, 4, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(train.images(4), quarters, atol=0.51)
+    assert isinstance(train.images(4), np.memmap)
+    assert train.images(4).flags.c_contiguous
+
+
+def test_progress_tells_how_many_were_decoded(source, out, monkeypatch):
+    monkeypatch.setattr(prepare_module, "_BATCH", 5)
+    seen = []
+    prepare_small(source, out, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(5, 12), (10, 12), (12, 12)]
+
+
+def test_the_same_source_gives_the_same_key_and_files_wherever_it_lies(tmp_path):
+    first = prepare_small(write_source(tmp_path / "a"), tmp_path / "one")
+    second = prepare_small(write_source(tmp_path / "b" / "c"), tmp_path / "two", threads=1)
+    assert first.key == second.key
+    assert first.manifest == second.manifest
+    assert (first.name, second.name) == ("one", "two")
+
+
+def test_every_option_caption_and_pixel_is_in_the_key(source, tmp_path):
+    keys = {prepare_small(source, tmp_path / "first").key}
+    changes = [
+        {"max_resolution": 4},
+        {"crop": CropOptions.parse("fraction:0.5")},
+        {"max_tokens": 3},
+        {"min_count": 2},
+        {"split_seed": 1},
+    ]
+    for number, change in enumerate(changes):
+        options = PrepareOptions(**({"max_resolution": 8, "min_count": 1} | change))
+        keys.add(prepare_small(source, tmp_path / f"{number}", options).key)
+    metadata = source / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace("red hair.", "red hair!", 1))
+    keys.add(prepare_small(source, tmp_path / "caption").key)
+    Image.new("RGB", (32, 32)).save(source / "faces" / "1.png")
+    keys.add(prepare_small(source, tmp_path / "pixels").key)
+    assert len(keys) == len(changes) + 3
+
+
+def test_the_same_data_is_reused_and_other_data_refused_or_replaced(source, out, monkeypatch):
+    key = prepare_small(source, out).key
+    made = (out / "manifest.json").stat().st_mtime_ns
+    assert prepare_small(source, out).key == key
+    other = PrepareOptions(max_resolution=4, min_count=1)
+    with pytest.raises(DataError, match="--replace"):
+        prepare_small(source, out, other)
+    assert (out / "manifest.json").stat().st_mtime_ns == made
+    assert prepare_small(source, out, other, replace=True).resolutions == (4,)
+    assert not (out / "train_8.npy").exists()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["prepared", "source"]
+
+
+def test_a_folder_of_others_is_never_replaced(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    for replace in (False, True):
+        with pytest.raises(DataError, match="no prepared data set"):
+            prepare_small(source, tmp_path / "mine", replace=replace)
+    with pytest.raises(DataError, match="is a file"):
+        prepare_small(source, tmp_path / "mine" / "thesis.txt")
+
+
+def damage(source, *numbers):
+    for number in numbers:
+        path = source / "faces" / f"{number}.png"
+        path.write_bytes(path.read_bytes()[:200])
+
+
+def test_bad_images_are_all_counted_and_nothing_is_written(source, out):
+    damage(source, 3, 7)
+    (source / "faces" / "5.png").unlink()
+    with pytest.raises(DataError, match="3 of 12 images cannot be used") as caught:
+        prepare_small(source, out)
+    for name in ("3.png is damaged", "5.png does not exist", "7.png is damaged"):
+        assert name in str(caught.value)
+    assert [path.name for path in out.parent.iterdir()] == ["source"]
+
+
+def test_only_the_first_bad_images_are_named(tmp_path, out):
+    source = write_source(tmp_path / "source", 30)
+    damage(source, *range(25))
+    with pytest.raises(DataError, match="25 of 30 images") as caught:
+        prepare_small(source, out)
+    assert "and 5 more" in str(caught.value)
+    assert str(caught.value).count("is damaged") == 20
+
+
+def test_bad_images_can_be_skipped(source, out, caplog):
+    damage(source, 4)
+    data = prepare_small(source, out, PrepareOptions(max_resolution=8, min_count=1, on_bad_image="skip"))
+    assert data.split("train").image_ids == tuple(f"faces/{n}.png" for n in (0, 1, 5, 8, 9))
+    assert data.split("train").images(8).shape == (5, 3, 8, 8)
+    assert data.manifest["skipped"] == ["faces/4.png"]
+    assert "4.png is damaged" in caplog.text
+
+
+def test_pictures_smaller_than_the_resolution_or_crop_are_named(source, out):
+    for options in (PrepareOptions(max_resolution=64), PrepareOptions(crop=CropOptions.parse("centre:40"))):
+        with pytest.raises(DataError, match=r"0\.png: the picture has 32 x 32 pixels"):
+            prepare_small(source, out, options)
+
+
+def test_face2text_is_cropped_to_its_faces(tmp_path, out):
+    picture = Image.new("RGB", (250, 250))
+    picture.paste((255, 0, 0), (61, 61, 189, 189))
+    folder = tmp_path / "lfw" / "A"
+    folder.mkdir(parents=True)
+    entries = []
+    for number in range(8):
+        picture.save(folder / f"A_{number}.jpg", quality=100, subsampling=0)
+        entries.append({"image": f"A/A_{number}.bmp", "descriptions": [{"text": f"a man of {number} years"}]})
+    (tmp_path / "clean.json").write_text(json.dumps(entries))
+    data = prepare(tmp_path, format="face2text", out=out, options=SMALL)
+    assert data.manifest["options"]["crop"] == "centre:128"
+    images = data.split("train").images(8)
+    assert images[:, 0].min() > 245
+    assert images[:, 1:].max() < 12
+
+
+def test_splits_by_hash_stay_when_images_come_and_follow_the_fractions():
+    examples = [Example(image_id=f"{n}.png", path=None, captions=("x",)) for n in range(2000)]
+    options = PrepareOptions(validation_fraction=0.2, test_fraction=0.1)
+    sizes = Counter(split_of(example, options) for example in examples)
+    assert abs(sizes["validation"] - 400) < 60
+    assert abs(sizes["test"] - 200) < 45
+    other = PrepareOptions(validation_fraction=0.2, test_fraction=0.1, split_seed=1)
+    assert [split_of(e, options) for e in examples[:50]] != [split_of(e, other) for e in examples[:50]]
+
+
+def test_a_source_without_training_images_is_refused(source, out):
+    metadata = source / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace('"train"', '"test"'))
+    with pytest.raises(DataError, match="none of the 12 usable images is for training"):
+        prepare_small(source, out)
+
+
+def test_check_source_reads_only_what_changed(source, out, tmp_path, monkeypatch):
+    prepare_small(source, out)
+    read = []
+    real = prepare_module.sha256_of_file
+    monkeypatch.setattr(prepare_module, "sha256_of_file", lambda path: read.append(path.name) or real(path))
+    check_source(out)
+    assert read == []
+    os.utime(source / "faces" / "2.png", ns=(1, 1))
+    check_source(out)
+    assert read == ["2.png"]
+    damage(source, 6)
+    with pytest.raises(DataError, match="has changed since"):
+        check_source(out)
+
+
+def test_check_source_of_a_moved_source(source, out, tmp_path):
+    prepare_small(source, out)
+    source.rename(tmp_path / "moved")
+    check_source(out, source=tmp_path / "moved")
+    with pytest.raises(DataError, match="is no folder"):
+        check_source(out)
+
+
+def test_a_disk_error_leaves_nothing(source, out, monkeypatch):
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "sync", fail)
+    with pytest.raises(DataError, match="No space left on device"):
+        prepare_small(source, out)
+    assert [path.name for path in out.parent.iterdir()] == ["source"]
+
+
+def test_the_manifest_names_every_file(source, out):
+    data = prepare_small(source, out)
+    on_disk = {path.name for path in out.iterdir()} - {"manifest.json", "source.json"}
+    assert set(data.manifest["files"]) == on_disk
+    wanted = data.manifest["files"]["train_8.npy"]
+    assert wanted["sha256"] == hashlib.sha256((out / "train_8.npy").read_bytes()).hexdigest()
+    assert data.manifest["splits"]["train"] == {"images": 6, "captions": 12}
+    assert isinstance(PreparedData.open(out), PreparedData)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_resolution": 96},
+        {"max_resolution": 2},
+        {"max_resolution": 2048},
+        {"validation_fraction": 1.0},
+        {"test_fraction": float("nan")},
+        {"validation_fraction": 0.6, "test_fraction": 0.5},
+        {"split_seed": -1},
+        {"min_count": 0},
+        {"max_tokens": 2.5},
+        {"max_tokens": True},
+        {"on_bad_image": "ignore"},
+    ],
+    ids=str,
+)
+def test_wrong_options_say_what_is_allowed(wrong):
+    with pytest.raises(DataError, match="is not allowed; it must be"):
+        PrepareOptions(**wrong)

@@ -1,0 +1,35 @@
+"""Small recipes for tests that train."""
+
+from t2f.data import PreparedData
+from t2f.settings import PRESETS, Settings, Value
+from t2f.spec import StagePlan, StageSpec, TrainingSpec
+
+TINY = {
+    **PRESETS["small"],
+    "text.word_embedding": 8,
+    "text.hidden": 8,
+    "text.embedding": 8,
+    "network.latent": 12,
+    "network.conditioning": 6,
+    "network.feature_base": 64,
+    "network.feature_max": 8,
+}
+
+
+def tiny_training(
+    data: PreparedData, values: dict[str, Value], *, images: int = 64, resolutions: int = 3, seed: int = 0
+) -> TrainingSpec:
+    """A training of a few steps a stage: batch 8, half of each stage fading in."""
+    plan = StagePlan(
+        resolutions=(4, 8, 16)[:resolutions],
+        images=(images,) * resolutions,
+        fade=(0.0, 0.5, 0.5)[:resolutions],
+        batch=(8,) * resolutions,
+    )
+    return TrainingSpec(data_key=data.key, seed=seed, plan=plan, settings=Settings().with_values({**TINY, **values}))
+
+
+def tiny_stages(
+    data: PreparedData, values: dict[str, Value] | None = None, *, images: int = 64
+) -> tuple[StageSpec, ...]:
+    return tiny_training(data, values or {}, images=images).stages()

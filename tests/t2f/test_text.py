@@ -1,0 +1,62 @@
+"""The text encoder and the conditioning augmentation."""
+
+import math
+
+import pytest
+import torch
+
+from t2f.layers import initialise
+from t2f.settings import PRESETS, Settings
+from t2f.text import ConditioningAugmentation, TextEncoder, kl_divergence, pad_tokens
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings().with_values({**PRESETS["small"], "text.layers": 2})
+
+
+def test_padding_does_not_change_an_embedding(settings):
+    encoder = TextEncoder(settings, vocabulary_size=50)
+    initialise(encoder, seed=0, prefix="encoder")
+    alone = encoder(*pad_tokens([[5, 6, 7]]))
+    beside = encoder(*pad_tokens([[5, 6, 7], list(range(2, 22))]))
+    assert torch.allclose(alone[0], beside[0], atol=1e-6)
+    assert not torch.allclose(beside[0], beside[1])
+
+
+def test_the_order_of_words_counts(settings):
+    encoder = TextEncoder(settings, vocabulary_size=50)
+    initialise(encoder, seed=0, prefix="encoder")
+    texts = encoder(*pad_tokens([[5, 6, 7], [7, 6, 5]]))
+    assert not torch.allclose(texts[0], texts[1])
+
+
+def test_kl_is_the_sum_of_the_textbook_formula():
+    mean, log_variance = torch.tensor([[0.5, -1.0]]), torch.tensor([[0.2, -0.4]])
+    expected = 0.0
+    for m, lv in ((0.5, 0.2), (-1.0, -0.4)):
+        variance = math.exp(lv)
+        expected += -0.5 * (1 + math.log(variance) - m**2 - variance)
+    assert float(kl_divergence(mean, log_variance)) == pytest.approx(expected)
+    assert float(kl_divergence(torch.zeros(1, 4), torch.zeros(1, 4))) == 0
+
+
+def test_kl_agrees_with_sampling():
+    mean, log_variance = torch.tensor([[0.7]]), torch.tensor([[-0.5]])
+    noise = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))
+    deviation = math.exp(-0.25)
+    x = mean + deviation * noise
+    log_ratio = (-0.5 * ((x - 0.7) / deviation) ** 2 - math.log(deviation)) + 0.5 * x**2
+    assert float(kl_divergence(mean, log_variance)) == pytest.approx(float(log_ratio.mean()), abs=0.01)
+
+
+def test_conditioning_has_the_mean_and_deviation_it_says(settings):
+    layer = ConditioningAugmentation(settings)
+    initialise(layer, seed=0, prefix="ca")
+    text = torch.randn(1, settings.text.embedding, generator=torch.Generator().manual_seed(1))
+    size = settings.network.conditioning
+    noise = torch.randn(20_000, size, generator=torch.Generator().manual_seed(2))
+    samples, mean, log_variance = layer(text.expand(20_000, -1), noise)
+    assert torch.allclose(samples.mean(0), mean[0], atol=0.06)
+    assert torch.allclose(samples.std(0), (0.5 * log_variance[0]).exp(), rtol=0.05)
+    assert torch.allclose(layer(text, torch.zeros(1, size))[0], mean[:1], atol=1e-6)
