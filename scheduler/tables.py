@@ -161,13 +161,16 @@ evaluations = Table(
     Column("lease_until", Float),
     Column("ready_at", Float, nullable=False),
     Column("metrics", JSON),  # name -> {value, low, high}
-    Column("score", Float, CheckConstraint("score >= 0 AND score <= 1", name="score_is_finite")),
+    Column("score", Float),
     Column("samples", JSON),  # {"uri": ..., "captions": [...], "seeds": [...], "tile": px}
     Column("seconds", Float, nullable=False),
     Column("error", Text),
     Column("created", Float, nullable=False),
     Column("ended", Float),
     UniqueConstraint("stage_run_id", "key"),
+    # NaN is NULL on SQLite and the largest number on PostgreSQL: a score that is no number must never rank.
+    CheckConstraint("score >= 0 AND score <= 1", name="score_is_finite"),
+    CheckConstraint("state <> 'done' OR score IS NOT NULL", name="done_has_score"),
     Index("ix_evaluations_state_priority", "state", "priority"),
 )
 
@@ -219,10 +222,11 @@ events = Table(
 leader = Table(
     "leader",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True),
+    Column("id", Integer, primary_key=True),
     Column("holder", String(200), nullable=False),
     Column("term", Integer, nullable=False),
     Column("lease_until", Float, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 # The legal moves of stage runs and evaluations; triggers look here.
