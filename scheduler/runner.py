@@ -6,19 +6,23 @@ It keeps nothing in memory that matters: killed at any moment and started again,
 import logging
 import os
 import platform
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from sqlalchemy import Row
 
 from scheduler import commands, reads
 from scheduler.database import Database
+from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.states import WorkerState
 from scheduler.store import Store
+from t2f.data import PreparedData
+from t2f.spec import StageSpec
 from workers.actor import WorkerSettings
+from workers.bundles import make_bundle
 from workers.cluster import available_gpus
 from workers.pool import Ended, WorkerPool
 
@@ -84,8 +88,30 @@ class Runner:
             self._note_end(ended)
         self._store.expire_leases()
         for sweep in reads.open_sweeps(self._database):
-            commands.settle(self._store, sweep)
+            if commands.settle(self._store, sweep):
+                # In this order: killed in between, the next scheduler finds the sweep open and does both.
+                commands.promote_best(self._store, sweep, self._make_bundle)
+                commands.end_sweep(self._store, sweep)
         self._dispatch()
+
+    def _make_bundle(self, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: Row) -> tuple[str, str]:
+        uri = f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{checkpoint.sha256[:12]}.safetensors"
+        sha256 = make_bundle(
+            self._settings.home,
+            data=PreparedData.open(self._settings.home / "data" / sweep.data_name),
+            stage=StageSpec.from_json(run.spec),
+            checkpoint_uri=checkpoint.uri,
+            checkpoint_sha256=checkpoint.sha256,
+            uri=uri,
+            lineage={
+                "sweep": sweep.name,
+                "trial": trial.name,
+                "stage_run": run.key,
+                "data": sweep.data_name,
+                "data_key": sweep.data_key,
+            },
+        )
+        return uri, sha256
 
     def _note_end(self, ended: Ended) -> None:
         # What a finished call did is in its rows already; only a death must be written by somebody else.
@@ -103,7 +129,7 @@ class Runner:
         for worker in self._pool.idle():
             assignment = self._store.claim(
                 worker.worker_id,
-                claim_id=uuid.uuid4().hex,
+                uuid.uuid4().hex,
                 lease_seconds=self._settings.lease_seconds,
                 warm_parent=worker.last_stage_run,
             )
@@ -124,12 +150,3 @@ def is_same_process(pid: int, started: float) -> bool:
         return psutil.Process(pid).create_time() <= started + 1
     except psutil.Error:
         return False
-
-
-def wait_until_ended(database: Database, sweep_id: int, *, seconds: float) -> None:
-    """Block until a sweep has ended; TimeoutError after so long."""
-    deadline = time.monotonic() + seconds
-    while reads.sweep_by_id(database, sweep_id).is_open:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"sweep {sweep_id} did not end in {seconds:g} seconds")
-        time.sleep(TURN_SECONDS)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
 from t2f.errors import DataError, SpecError, UserError
+from t2f.trainfile import read_training_file
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
 
@@ -134,11 +135,9 @@ def train_command(
     dry_run: DryRun = False,
 ) -> None:
     """Train one model, stage by stage, without a scheduler; an interrupted training goes on where it was."""
-    from t2f.trainfile import read_training_file, training_spec
-
     training = read_training_file(file, set_values or [])
     data = PreparedData.open(home / "data" / checked_name(training.dataset))
-    spec = training_spec(training, data)
+    spec = training.training(data)
     stages = spec.stages()
     if dry_run:
         for stage in stages:
@@ -148,9 +147,10 @@ def train_command(
     from t2f.device import default_device, quiet_threads
 
     quiet_threads()
+    from t2f.judge import load_judge
     from t2f.train import TrainedStage, train
 
-    probe = default_probe(training, data)
+    probe = training.probe.evaluation(data, load_judge(data)[1])
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         tasks = {s.resolution: progress.add_task(f"{s.resolution} px", total=s.images, speed="") for s in stages}

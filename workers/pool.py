@@ -27,6 +27,7 @@ class PooledWorker:
     worker_id: int | None = None
     call: ray.ObjectRef | None = None
     assignment: Assignment | None = None
+    last_stage_run: int | None = None  # whose sealed state it still holds in memory
 
     @property
     def is_idle(self) -> bool:
@@ -89,6 +90,7 @@ class WorkerPool:
             worker.worker_id = answer["worker_id"]
             return []
         assignment, worker.call, worker.assignment = worker.assignment, None, None
+        worker.last_stage_run = assignment.stage_run_id
         return [Ended(worker_id=worker.worker_id, assignment=assignment, error=None)]
 
     def _bury(self, worker: PooledWorker, error: RayError) -> Ended:

@@ -1,0 +1,405 @@
+"""What the scheduler's loop and the command line look at; the pages have `page_reads.py`. Nothing here writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from scheduler import tables as t
+from scheduler.database import Database
+from scheduler.ranking import Ranked, Standing, rank
+from scheduler.states import ACTIVE, RunState, SweepState, TrialState
+from scheduler.sweepfile import ResolvedSweep
+from t2f.errors import UserError
+
+OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    id: int
+    name: str
+    state: SweepState
+    error: str | None
+    resolved: ResolvedSweep
+    data_name: str
+    data_key: str
+    created: float
+    ended: float | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_SWEEPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    id: int
+    sweep_id: int
+    sweep_name: str
+    number: int
+    parameters: Mapping[str, Any]
+    state: TrialState
+    origin: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.sweep_name}/T{self.number}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    id: int
+    state: RunState
+    score: float | None
+    metrics: Mapping[str, Mapping[str, float | None]]
+    samples: Mapping[str, Any] | None
+    error: str | None
+
+    def value(self, metric: str) -> float | None:
+        found = self.metrics.get(metric)
+        return None if found is None else found["value"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRun:
+    """A stage run, with its evaluation under the key of the sweep that asks."""
+
+    id: int
+    key: str
+    parent_id: int | None
+    stage: int
+    resolution: int
+    spec: Mapping[str, Any]
+    state: RunState
+    attempt: int
+    images: int
+    images_per_second: float | None
+    seconds: float
+    weights_sha256: str | None
+    error: str | None
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    id: int
+    name: str
+    node: str
+    pid: int
+    device: str
+    share: float
+    state: str
+    doing: Mapping[str, Any] | None
+    telemetry: Mapping[str, Any]
+    started: float
+    heartbeat: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    number: int
+    worker: str
+    numerics_class: str | None
+    claimed: float
+    started: float | None
+    ended: float | None
+    start_images: int | None
+    outcome: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    id: int
+    name: str
+    version: int
+    trial_id: int
+    stage_run_id: int
+    uri: str
+    sha256: str
+    aliases: tuple[str, ...]
+
+
+def _sweep(row: sa.Row) -> Sweep:
+    return Sweep(
+        id=row.id,
+        name=row.name,
+        state=SweepState(row.state),
+        error=row.error,
+        resolved=ResolvedSweep.from_json(row.resolved),
+        data_name=row.data_name,
+        data_key=row.data_key,
+        created=row.created,
+        ended=row.ended,
+    )
+
+
+def sweeps(database: Database) -> list[Sweep]:
+    """All sweeps, the newest first."""
+    with database.read.begin() as connection:
+        return [_sweep(row) for row in connection.execute(sa.select(t.sweeps).order_by(t.sweeps.c.id.desc()))]
+
+
+def open_sweeps(database: Database) -> list[Sweep]:
+    """The sweeps that have not ended, the oldest first."""
+    statement = sa.select(t.sweeps).where(t.sweeps.c.state.in_(OPEN_SWEEPS)).order_by(t.sweeps.c.id)
+    with database.read.begin() as connection:
+        return [_sweep(row) for row in connection.execute(statement)]
+
+
+def find_sweep(database: Database, name: str) -> Sweep | None:
+    with database.read.begin() as connection:
+        row = connection.execute(sa.select(t.sweeps).where(t.sweeps.c.name == name)).one_or_none()
+        return None if row is None else _sweep(row)
+
+
+def sweep(database: Database, name: str) -> Sweep:
+    """The sweep of that name; UserError with the names there are."""
+    found = find_sweep(database, name)
+    if found is None:
+        names = ", ".join(one.name for one in sweeps(database)[:20]) or "none yet"
+        raise UserError(f"there is no sweep {name!r}; sweeps: {names}")
+    return found
+
+
+def _trials(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Trial]:
+    statement = (
+        sa.select(t.trials, t.sweeps.c.name.label("sweep_name"))
+        .join(t.sweeps, t.sweeps.c.id == t.trials.c.sweep_id)
+        .where(*conditions)
+        .order_by(t.trials.c.sweep_id, t.trials.c.number)
+    )
+    return [
+        Trial(
+            id=row.id,
+            sweep_id=row.sweep_id,
+            sweep_name=row.sweep_name,
+            number=row.number,
+            parameters=row.parameters,
+            state=TrialState(row.state),
+            origin=row.origin,
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def trials(database: Database, sweep_id: int) -> list[Trial]:
+    with database.read.begin() as connection:
+        return _trials(connection, t.trials.c.sweep_id == sweep_id)
+
+
+def trial(database: Database, name: str) -> Trial:
+    """A trial by SWEEP/T12, or by T12 alone where only one sweep has it; UserError elsewhere."""
+    sweep_name, _, short = name.rpartition("/")
+    if not (short[:1] == "T" and short[1:].isdigit() and len(short) < 12):
+        raise UserError(f"{name!r} is no trial's name; give SWEEP/T12, or T12 where that is unique")
+    conditions = [t.trials.c.number == int(short[1:])]
+    if sweep_name:
+        conditions.append(t.trials.c.sweep_id == sweep(database, sweep_name).id)
+    with database.read.begin() as connection:
+        found = _trials(connection, *conditions)
+    if not found:
+        raise UserError(f"there is no trial {name!r}; `t2f sweep show SWEEP` lists them")
+    if len(found) > 1:
+        raise UserError(f"{name!r} is not unique: {', '.join(one.name for one in found[:10])}; give the sweep too")
+    return found[0]
+
+
+def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, list[StageRun]]:
+    """Trial id -> its stage runs from 4 px up, as far as they exist."""
+    statement = (
+        sa.select(
+            t.demands.c.trial_id,
+            t.stage_runs,
+            t.evaluations.c.id.label("evaluation_id"),
+            t.evaluations.c.state.label("evaluation_state"),
+            t.evaluations.c.score,
+            t.evaluations.c.metrics,
+            t.evaluations.c.samples,
+            t.evaluations.c.error.label("evaluation_error"),
+        )
+        .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
+        .outerjoin(
+            t.evaluations,
+            sa.and_(t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.key == evaluation_key),
+        )
+        .where(t.demands.c.sweep_id == sweep_id)
+        .order_by(t.demands.c.trial_id, t.stage_runs.c.stage)
+    )
+    found: dict[int, list[StageRun]] = {}
+    with database.read.begin() as connection:
+        for row in connection.execute(statement):
+            found.setdefault(row.trial_id, []).append(_stage_run(row))
+    return found
+
+
+def _stage_run(row: sa.Row) -> StageRun:
+    evaluation = None
+    if row.evaluation_id is not None:
+        evaluation = Evaluation(
+            id=row.evaluation_id,
+            state=RunState(row.evaluation_state),
+            score=row.score,
+            metrics=row.metrics or {},
+            samples=row.samples,
+            error=row.evaluation_error,
+        )
+    return StageRun(
+        id=row.id,
+        key=row.key,
+        parent_id=row.parent_id,
+        stage=row.stage,
+        resolution=row.resolution,
+        spec=row.spec,
+        state=RunState(row.state),
+        attempt=row.attempt,
+        images=row.images,
+        images_per_second=row.images_per_second,
+        seconds=row.seconds,
+        weights_sha256=row.weights_sha256,
+        error=row.error,
+        evaluation=evaluation,
+    )
+
+
+def standings(database: Database, of: Sweep) -> list[Standing]:
+    """The deepest measured stage of each trial."""
+    found = []
+    found_paths = paths(database, of.id, of.resolved.evaluation.key)
+    for one in trials(database, of.id):
+        measured = [run for run in found_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
+        if measured:
+            last = measured[-1]
+            found.append(
+                Standing(
+                    trial_id=one.id,
+                    number=one.number,
+                    state=one.state,
+                    stage_run_id=last.id,
+                    resolution=last.resolution,
+                    value=last.evaluation.value(of.resolved.metric),
+                )
+            )
+    return found
+
+
+def ranking(database: Database, of: Sweep) -> list[Ranked]:
+    """The sweep's trials, best first."""
+    return rank(standings(database, of), goal=of.resolved.goal)
+
+
+def attempts(database: Database, stage_run_id: int) -> list[Attempt]:
+    statement = (
+        sa.select(t.attempts, t.workers.c.name.label("worker"))
+        .join(t.workers, t.workers.c.id == t.attempts.c.worker_id)
+        .where(t.attempts.c.stage_run_id == stage_run_id)
+        .order_by(t.attempts.c.number)
+    )
+    with database.read.begin() as connection:
+        return [
+            Attempt(
+                number=row.number,
+                worker=row.worker,
+                numerics_class=row.numerics_class,
+                claimed=row.claimed,
+                started=row.started,
+                ended=row.ended,
+                start_images=row.start_images,
+                outcome=row.outcome,
+                error=row.error,
+            )
+            for row in connection.execute(statement)
+        ]
+
+
+def sealed_checkpoint(database: Database, stage_run_id: int) -> sa.Row:
+    """The row of a sealed stage run's last checkpoint."""
+    statement = sa.select(t.checkpoints).where(
+        t.checkpoints.c.stage_run_id == stage_run_id, t.checkpoints.c.sealed == 1
+    )
+    with database.read.begin() as connection:
+        return connection.execute(statement.order_by(t.checkpoints.c.attempt.desc()).limit(1)).one()
+
+
+def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
+    statement = sa.select(t.workers).order_by(t.workers.c.id)
+    if not with_ended:
+        statement = statement.where(t.workers.c.ended.is_(None))
+    with database.read.begin() as connection:
+        return [
+            Worker(
+                id=row.id,
+                name=row.name,
+                node=row.node,
+                pid=row.pid,
+                device=row.device,
+                share=row.share,
+                state=row.state,
+                doing=row.doing,
+                telemetry=row.telemetry,
+                started=row.started,
+                heartbeat=row.heartbeat,
+            )
+            for row in connection.execute(statement)
+        ]
+
+
+def models(database: Database) -> list[Model]:
+    """All versions of all models, the newest first."""
+    with database.read.begin() as connection:
+        return [
+            Model(
+                id=row.id,
+                name=row.name,
+                version=row.version,
+                trial_id=row.trial_id,
+                stage_run_id=row.stage_run_id,
+                uri=row.uri,
+                sha256=row.sha256,
+                aliases=tuple(row.aliases),
+            )
+            for row in connection.execute(sa.select(t.models).order_by(t.models.c.id.desc()))
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a sweep is; stage runs that are shared count once."""
+
+    trials: Mapping[TrialState, int]
+    stage_runs: Sequence[StageRun]  # distinct ones that exist so far
+    paths: Mapping[int, Sequence[int]]  # trial id -> its stage runs' ids
+
+    @property
+    def trained(self) -> int:
+        return sum(run.state == RunState.DONE for run in self.stage_runs)
+
+    @property
+    def active(self) -> list[StageRun]:
+        return [run for run in self.stage_runs if run.state in ACTIVE]
+
+    @property
+    def saved_by_sharing(self) -> int:
+        """Stage runs that trials would have trained once more if they did not share."""
+        done = {run.id for run in self.stage_runs if run.state == RunState.DONE}
+        wanted = sum(run_id in done for path in self.paths.values() for run_id in path)
+        return wanted - len(done)
+
+
+def progress(database: Database, of: Sweep) -> Progress:
+    found = paths(database, of.id, of.resolved.evaluation.key)
+    distinct = {run.id: run for path in found.values() for run in path}
+    states: dict[TrialState, int] = {}
+    for one in trials(database, of.id):
+        states[one.state] = states.get(one.state, 0) + 1
+    return Progress(
+        trials=states,
+        stage_runs=[distinct[run_id] for run_id in sorted(distinct)],
+        paths={trial_id: [run.id for run in path] for trial_id, path in found.items()},
+    )

@@ -1,0 +1,85 @@
+"""The search space: what a sweep tries, and from a trial's parameters to its stages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from t2f.errors import SpecError
+from t2f.settings import PRESETS, Settings, Value, checked_value
+from t2f.spec import StagePlan, StageSpec, TrainingSpec
+
+DISTRIBUTIONS = ("uniform", "log_uniform", "int_uniform", "int_log_uniform")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One setting that is tried: a list of values (one value: a constant), or a distribution."""
+
+    name: str
+    values: tuple[Value, ...] = ()
+    distribution: str | None = None
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None  # values are rounded to multiples of it
+    from_stage: int | None = None  # px; before it the preset's value holds
+    when: Mapping[str, Value] = field(default_factory=dict)  # other parameters, and the values under which it is tried
+
+    @property
+    def varies(self) -> bool:
+        return self.distribution is not None or len(self.values) > 1
+
+    def is_active(self, chosen: Mapping[str, Value]) -> bool:
+        """Whether it is tried, given the parameters before it."""
+        return all(chosen.get(other) == value for other, value in self.when.items())
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "values": list(self.values), "when": dict(self.when)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Parameter":
+        return cls(**{**stored, "values": tuple(stored["values"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """What the trials of a sweep have in common, and in what they may differ."""
+
+    data_key: str
+    seed: int
+    preset: str
+    plan: StagePlan
+    parameters: tuple[Parameter, ...]  # a parameter comes after those that its `when` names
+
+    def __post_init__(self) -> None:
+        known: set[str] = set()
+        for parameter in self.parameters:
+            foreign = set(parameter.when) - known
+            if foreign:
+                raise SpecError(
+                    f"parameters.{parameter.name}: when names {sorted(foreign)}, which is no parameter above it; "
+                    "move that one up, or remove the condition"
+                )
+            known.add(parameter.name)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in self.parameters if parameter.varies)
+
+    def training(self, chosen: Mapping[str, Value]) -> TrainingSpec:
+        """The whole training of a trial with these parameters."""
+        now: dict[str, Value] = dict(PRESETS[self.preset])
+        late: dict[int, dict[str, Value]] = {}
+        for parameter in self.parameters:
+            if parameter.name not in chosen:
+                continue
+            value = checked_value(parameter.name, chosen[parameter.name])
+            if parameter.from_stage is None:
+                now[parameter.name] = value
+            else:
+                late.setdefault(parameter.from_stage, {})[parameter.name] = value
+        settings = Settings().with_values(now)
+        return TrainingSpec(data_key=self.data_key, seed=self.seed, plan=self.plan, settings=settings, late=late)
+
+    def stages(self, chosen: Mapping[str, Value]) -> tuple[StageSpec, ...]:
+        """The recipe of each stage of such a trial."""
+        return self.training(chosen).stages()

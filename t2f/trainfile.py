@@ -1,0 +1,319 @@
+"""The part of a sweep file that says what is trained; `t2f train` reads a file of which this is all.
+
+A parameter that is a constant is a setting with one value. Sections are read by small functions, each of which names
+the field, what was given and what is allowed.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from t2f.data import PreparedData
+from t2f.errors import SpecError
+from t2f.probe import EvaluationSpec
+from t2f.settings import PRESETS, Settings, Value, checked_value, require_setting
+from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
+from t2f.yamlfile import parse_yaml, read_yaml
+
+TRAINING_KEYS = ("name", "data", "seed", "preset", "stages", "parameters", "probe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesSection:
+    """The plan as written: lengths in images, or in epochs of a data set that is not yet known."""
+
+    resolutions: tuple[int, ...]
+    images: tuple[int, ...] | None
+    epochs: tuple[float, ...] | None
+    fade: tuple[float, ...]
+    batch: tuple[int, ...]
+
+    def plan(self, train_images: int) -> StagePlan:
+        """The plan in images, for a training split of so many."""
+        images = self.images or tuple(max(1, round(epochs * train_images)) for epochs in self.epochs or ())
+        return StagePlan(resolutions=self.resolutions, images=images, fade=self.fade, batch=self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSection:
+    captions: tuple[str, ...] = ()  # empty: the first of the validation split
+    seeds: int = 8
+    images: int = 500
+
+    def evaluation(self, data: PreparedData, judge_sha256: str) -> EvaluationSpec:
+        """What is measured and drawn at each stage's end, on this data."""
+        split = "validation" if data.split("validation").size >= 2 else "train"
+        held_out = data.split(split)
+        captions = self.captions or tuple(
+            held_out.captions[held_out.caption_offsets[image]] for image in range(min(8, held_out.size))
+        )
+        return EvaluationSpec(
+            captions=captions,
+            seeds=self.seeds,
+            num_images=self.images,
+            split=split,
+            data_key=data.key,
+            judge_sha256=judge_sha256,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFile:
+    name: str
+    dataset: str
+    seed: int
+    preset: str
+    stages: StagesSection
+    probe: ProbeSection
+    values: Mapping[str, Value] = field(default_factory=dict)  # setting -> its constant
+    late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
+
+    def training(self, data: PreparedData) -> TrainingSpec:
+        """The whole training on this data."""
+        return TrainingSpec(
+            data_key=data.key,
+            seed=self.seed,
+            plan=self.stages.plan(data.split("train").size),
+            settings=Settings().with_values({**PRESETS[self.preset], **self.values}),
+            late=self.late,
+        )
+
+
+def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFile:
+    """A training file, with `NAME=VALUE` overrides of its parameters."""
+    content, _ = read_yaml(path)
+    with_source = Section(content, str(path))
+    foreign = set(content) - set(TRAINING_KEYS)
+    sweep_keys = ("method", "metric", "early_terminate", "budget", "resources", "retry", "checkpoint")
+    if foreign & set(sweep_keys):
+        raise SpecError(
+            f"{path}: {sorted(foreign & set(sweep_keys))[0]!r} belongs to a sweep; run `t2f sweep submit {path}`, "
+            "or remove it to train one model"
+        )
+    with_source.only(TRAINING_KEYS)
+    parameters = dict(with_source.mapping("parameters"))
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not equals:
+            raise SpecError(f"--set {override!r} is not allowed; write --set NAME=VALUE")
+        given = parse_yaml(f"value: {value}", source=f"--set {override}")["value"]
+        parameters[require_setting(name.strip())] = given
+    values: dict[str, Value] = {}
+    late: dict[int, dict[str, Value]] = {}
+    for name, written in parameters.items():
+        where = f"{path}: parameters.{name}"
+        with naming(where):
+            require_setting(name)
+            value, from_stage = constant(written, where)
+            if from_stage is None:
+                values[name] = checked_value(name, value)
+            else:
+                late.setdefault(from_stage, {})[name] = checked_value(name, value)
+    return TrainingFile(
+        name=read_name(with_source),
+        dataset=read_dataset(with_source),
+        seed=with_source.whole("seed", default=0, low=0, high=2**32 - 1),
+        preset=with_source.choice("preset", tuple(PRESETS), default="article"),
+        stages=read_stages(with_source),
+        probe=read_probe(with_source, path.parent),
+        values=values,
+        late=late,
+    )
+
+
+def constant(written: Any, where: str) -> tuple[Any, int | None]:
+    """The value of a parameter that is written as one: `x`, or `{value: x}` with or without `from_stage`."""
+    if not isinstance(written, dict):
+        return written, None
+    section = Section(written, where)
+    if "value" not in written:
+        raise SpecError(
+            f"{where} has no single value; give {{value: x}} or --set NAME=VALUE, or try its values with "
+            "`t2f sweep submit`"
+        )
+    section.only(("value", "from_stage"))
+    from_stage = None
+    if "from_stage" in written:
+        from_stage = section.whole("from_stage", low=4, high=RESOLUTIONS[-1])
+    return written["value"], from_stage
+
+
+class naming:  # noqa: N801 - used as a statement
+    """Puts the field before the message of an error that does not know it."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SpecError) and not str(error).startswith(self._where):
+            raise SpecError(f"{self._where}: {error}") from error
+
+
+class Section:
+    """One mapping of a file, read field by field; every error says where, what was given and what is allowed."""
+
+    def __init__(self, content: Mapping[str, Any], where: str) -> None:
+        self.content, self.where = content, where
+
+    def only(self, allowed: tuple[str, ...], *, later: Mapping[str, str] | None = None) -> None:
+        """Refuse every other key, with the nearest allowed one; `later` names words of versions to come."""
+        for key in self.content:
+            if key in allowed:
+                continue
+            if later and key in later:
+                raise SpecError(f"{self.where}: {key!r} {later[key]}")
+            near = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SpecError(f"{self.where}: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
+
+    def _missing(self, key: str, kind: str) -> SpecError:
+        return SpecError(f"{self.where}: {key!r} is missing; it must be {kind}")
+
+    def _wrong(self, key: str, kind: str) -> SpecError:
+        return SpecError(f"{self.where}: {key} = {self.content[key]!r} is not allowed; it must be {kind}")
+
+    def mapping(self, key: str, *, required: bool = False) -> Mapping[str, Any]:
+        kind = "a mapping of 'key: value' lines"
+        if key not in self.content or self.content[key] is None:
+            if required:
+                raise self._missing(key, kind)
+            return {}
+        if not isinstance(self.content[key], dict):
+            raise self._wrong(key, kind)
+        return self.content[key]
+
+    def section(self, key: str, *, required: bool = False) -> "Section":
+        return Section(self.mapping(key, required=required), f"{self.where}: {key}")
+
+    def text(self, key: str) -> str:
+        if key not in self.content:
+            raise self._missing(key, "text")
+        if not isinstance(self.content[key], str) or not self.content[key].strip():
+            raise self._wrong(key, "text")
+        return self.content[key]
+
+    def choice(self, key: str, allowed: tuple[str, ...], *, default: str) -> str:
+        value = self.content.get(key, default)
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SpecError(f"{self._wrong(key, 'one of ' + ', '.join(allowed))}{hint}")
+        return value
+
+    def number(self, key: str, *, default: float | None = None, low: float, high: float) -> float:
+        value = self.content.get(key, default)
+        kind = f"a number from {low:g} to {high:g}"
+        if value is None:
+            raise self._missing(key, kind)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self._wrong(key, kind)
+        return value
+
+    def whole(self, key: str, *, default: int | None = None, low: int, high: int) -> int:
+        value = self.content.get(key, default)
+        kind = f"a whole number from {low} to {high}"
+        if value is None:
+            raise self._missing(key, kind)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._wrong(key, kind)
+        return value
+
+    def numbers(self, key: str, *, count: int, default: float | None = None) -> tuple[Any, ...]:
+        """One number for each stage; a single one stands for all."""
+        value = self.content.get(key, default)
+        if value is None:
+            raise self._missing(key, f"a list of {count} numbers, one a stage")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (value,) * count
+        is_list = isinstance(value, list) and all(
+            isinstance(one, int | float) and not isinstance(one, bool) for one in value
+        )
+        if not is_list:
+            raise self._wrong(key, f"a number, or a list of {count} numbers, one a stage")
+        return tuple(value)
+
+
+def read_name(file: Section) -> str:
+    """The sweep's name, which is part of addresses and of trials' names."""
+    name = file.text("name")
+    allowed = len(name) <= 100 and all(c.isalnum() or c in "-_." for c in name) and name[0] not in "-."
+    if not allowed:
+        raise SpecError(
+            f"{file.where}: name = {name!r} is not allowed; use up to 100 letters, digits, '-', '_' and '.'"
+        )
+    return name
+
+
+def read_dataset(file: Section) -> str:
+    data = file.section("data", required=True)
+    data.only(
+        ("dataset",), later={"root": "is not supported; run `t2f data prepare ROOT --name NAME` and give dataset: NAME"}
+    )
+    return data.text("dataset")
+
+
+def read_stages(file: Section) -> StagesSection:
+    """The plan; its lengths are given as kimg (thousands), images or epochs."""
+    stages = file.section("stages", required=True)
+    stages.only(("resolutions", "kimg", "images", "epochs", "fade", "batch"))
+    resolutions = stages.content.get("resolutions")
+    if not isinstance(resolutions, list) or not resolutions:
+        raise SpecError(
+            f"{stages.where}: resolutions = {resolutions!r} is not allowed; it must be a list such as [4, 8, 16, 32]"
+        )
+    count = len(resolutions)
+    given = [unit for unit in ("kimg", "images", "epochs") if unit in stages.content]
+    if len(given) != 1:
+        raise SpecError(f"{stages.where}: give the lengths once, as one of kimg, images or epochs; given: {given}")
+    lengths = stages.numbers(given[0], count=count)
+    images = epochs = None
+    if given[0] == "epochs":
+        if not all(0 < value <= 1e6 for value in lengths):
+            raise SpecError(f"{stages.where}: epochs = {list(lengths)} is not allowed; give numbers from 0 to 1e6")
+        epochs = lengths
+    else:
+        factor = 1000 if given[0] == "kimg" else 1
+        scaled = [value * factor for value in lengths]
+        if not all(abs(value - round(value)) < 1e-6 for value in scaled):
+            raise SpecError(
+                f"{stages.where}: {given[0]} = {list(lengths)} is not allowed; give whole numbers of images"
+            )
+        images = tuple(round(value) for value in scaled)
+    section = StagesSection(
+        resolutions=tuple(resolutions),
+        images=images,
+        epochs=epochs,
+        fade=stages.numbers("fade", count=count, default=0.5),
+        batch=stages.numbers("batch", count=count, default=16),
+    )
+    with naming(stages.where):
+        section.plan(train_images=1000)  # checks everything that does not need the data
+    return section
+
+
+def read_probe(file: Section, folder: Path) -> ProbeSection:
+    """The probe, its captions read and kept in the sweep."""
+    probe = file.section("probe")
+    probe.only(("captions", "seeds", "images"))
+    written = probe.content.get("captions", [])
+    if isinstance(written, str):
+        path = folder / written
+        try:
+            written = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{probe.where}: captions: {path} cannot be read: {error}") from error
+    is_list = isinstance(written, list) and all(isinstance(one, str) and 0 < len(one) <= 2000 for one in written)
+    if not is_list or len(written) > 256:
+        raise SpecError(
+            f"{probe.where}: captions must be a file or a list of up to 256 sentences, given {written!r:.200}"
+        )
+    return ProbeSection(
+        captions=tuple(written),
+        seeds=probe.whole("seeds", default=8, low=1, high=64),
+        images=probe.whole("images", default=500, low=16, high=100_000),
+    )

@@ -1,0 +1,110 @@
+"""Reading YAML strictly: one document, one mapping, plain values, no surprises."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from t2f.errors import SpecError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's plain types only; a key given twice, an alias and a foreign tag are errors."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            # A few nested aliases stand for billions of values, and no sweep file needs one.
+            raise SpecError(
+                f"line {event.start_mark.line + 1}: an alias (*{event.anchor}) is not allowed; write it out"
+            )
+        self.depth = getattr(self, "depth", 0) + 1
+        if self.depth > MAX_DEPTH:
+            line = self.peek_event().start_mark.line + 1
+            raise SpecError(f"line {line}: values are nested deeper than {MAX_DEPTH} levels; flatten them")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError(f"line {line}: a key must be a word or a number, not a list or a mapping")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise SpecError(f"line {line}: a merge key (<<) is not allowed; write the values out")
+            key = self.construct_object(key_node)
+            if key in seen:
+                raise SpecError(f"line {line}: the key {key!r} is given twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 takes 1e-4 for a string, since it has no point; everybody means the number.
+_FLOAT = re.compile(
+    r"^[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+[eE][-+]?[0-9]+$|^[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?$|^[-+]?\.[0-9]+$"
+)
+_StrictLoader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _first in "-+0123456789.":
+    _StrictLoader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
+    """The mapping in a file, and its text; SpecError names the file and what is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}; give the path of a YAML file") from error
+    if len(content) > MAX_BYTES:
+        raise SpecError(f"{path} has {len(content):,} bytes; at most {MAX_BYTES:,} are read")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}, byte {error.start}: not UTF-8 text; save the file as UTF-8") from error
+    return parse_yaml(text, source=str(path)), text
+
+
+def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
+    """The mapping that a text holds; `source` is what errors call it."""
+    try:
+        documents = list(yaml.load_all(text, Loader=_StrictLoader))
+    except SpecError as error:
+        raise SpecError(f"{source}, {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error)
+        raise SpecError(f"{source}{where}: not valid YAML: {what}") from error
+    if not documents or documents == [None]:
+        raise SpecError(f"{source} is empty; see examples/demo.yaml for what a sweep file holds")
+    if len(documents) > 1:
+        raise SpecError(f"{source} holds {len(documents)} documents; give one, without '---' between")
+    if not isinstance(documents[0], dict):
+        kind = "a list" if isinstance(documents[0], list) else "a single value"
+        raise SpecError(f"{source} holds {kind} at its root; it must hold 'key: value' lines")
+    _refuse_strange(documents[0], source)
+    return documents[0]
+
+
+def _refuse_strange(value: Any, where: str) -> None:
+    """Not-a-number and infinity, keys that are no words, and dates that YAML made of text."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str | int):
+                raise SpecError(f"{where}: the key {key!r} is not allowed; keys are words")
+            _refuse_strange(inner, f"{where}: {key}")
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_strange(inner, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"{where}: {value} is not allowed; give a finite number")
+    elif value is not None and not isinstance(value, str | int | float | bool):
+        raise SpecError(f"{where}: {value!r} is not allowed; put text in quotes")
