@@ -13,13 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
 from t2f.errors import DataError, SpecError, UserError
+from t2f.threads import quiet_threads
 from t2f.trainfile import read_training_file
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
 
 console = Console(highlight=False)
 
-Home = Annotated[
+HomeOption = Annotated[
     Path,
     typer.Option("--home", envvar="T2F_HOME", help="Folder of prepared data, database and files.", show_default=True),
 ]
@@ -74,7 +75,7 @@ def prepare_command(
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
     judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
-    home: Home = DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,
 ) -> None:
     """Read a data set, write its cache for every resolution, and train the judge on it."""
@@ -131,7 +132,7 @@ def train_command(
     set_values: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, several times.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; another number gives other bits.")] = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
-    home: Home = DEFAULT_HOME,
+    home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,
 ) -> None:
     """Train one model, stage by stage, without a scheduler; an interrupted training goes on where it was."""
@@ -143,10 +144,9 @@ def train_command(
         for stage in stages:
             console.print(f"{stage.resolution:4d} px  {stage.images:>9,} images, {stage.fade_images:,} fading in")
         return
-    # Importing torch takes a second that reading and refusing need not wait for.
-    from t2f.device import default_device, quiet_threads
-
     quiet_threads()
+    # Importing torch takes a second that reading and refusing need not wait for.
+    from t2f.device import default_device
     from t2f.judge import load_judge
     from t2f.train import TrainedStage, train
 

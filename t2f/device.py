@@ -1,6 +1,5 @@
 """Which device a training uses, and the class of machines that give the same bits."""
 
-import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -35,8 +34,3 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def quiet_threads() -> None:
-    """Make waiting threads sleep; to be called before torch starts its pool, where processes share cores."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,0 +1,37 @@
+"""What Ray and torch read from the environment when they are imported; so this comes before both."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from t2f.errors import UserError
+from t2f.threads import quiet_threads
+
+
+def prepare_environment(home: Path) -> None:
+    """Set up this process and those it starts: Ray with a token of this home's own, threads that sleep when they wait.
+
+    Ray's ports run code for whoever reaches them (CVE-2023-48022), hence the token; Ray reads its mode at import.
+    """
+    if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise UserError("ray was imported before prepare_environment(home) was called; call it first")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token_file(home)))
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet_threads()
+    # First-touch page faults are dear: let malloc keep its memory.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1073741824")
+
+
+def token_file(home: Path) -> Path:
+    """A file only its owner can read, with a fresh token where there is none."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = (home / "ray.token").resolve()
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path
