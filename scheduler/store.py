@@ -406,7 +406,7 @@ class Store:
             .where(runs.state == RunState.READY, runs.ready_at <= now)
             .order_by(
                 runs.priority.desc(),
-                sa.case((runs.parent_id == warm_parent, 0), else_=1),
+                _others_last(runs.parent_id, warm_parent),
                 runs.stage.desc(),
                 runs.id,
             )
@@ -485,7 +485,7 @@ class Store:
             .where(evaluations.state == RunState.READY, evaluations.ready_at <= now)
             .order_by(
                 evaluations.priority.desc(),
-                sa.case((evaluations.stage_run_id == warm_stage_run, 0), else_=1),
+                _others_last(evaluations.stage_run_id, warm_stage_run),
                 evaluations.id,
             )
             .limit(1)
@@ -887,6 +887,11 @@ def _event(
             payload={name: value for name, value in payload.items() if value is not None},
         )
     )
+
+
+def _others_last(column: sa.ColumnElement[int], preferred: int | None) -> sa.ColumnElement[int]:
+    """Orders rows with this value before all others; no order where there is no preference."""
+    return sa.literal(0) if preferred is None else sa.case((column == preferred, 0), else_=1)
 
 
 def _attempt_row(stage_run_id: int, number: int) -> sa.Update:

@@ -1,0 +1,80 @@
+"""YAML is read strictly, and every refusal says where and why."""
+
+import pytest
+
+from t2f.errors import SpecError
+from t2f.yamlfile import MAX_BYTES, parse_yaml, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("# only a comment\n", "is empty"),
+        ("- a\n- b\n", "a list at its root"),
+        ("just text", "a single value at its root"),
+        ("a: 1\n---\nb: 2\n", "2 documents"),
+        ("a: 1\na: 2\n", "line 2: the key 'a' is given twice"),
+        ("a: {b: 1, b: 2}\n", "the key 'b' is given twice"),
+        ("a: &x [1]\nb: *x\n", "line 2: an alias"),
+        ("a: &x {k: 1}\nb: {<<: *x}\n", "line 2"),
+        ("a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        ("a: !custom 1\n", "not valid YAML"),
+        ("a: [1, 2\n", "not valid YAML"),
+        ("a:\n\tb: 1\n", "not valid YAML"),
+        ("a: .nan\n", "nan is not allowed"),
+        ("a: [1, -.inf]\n", "inf is not allowed"),
+        ("? [1, 2]\n: x\n", "a key must be"),
+        ("1.5: x\n", "keys are words"),
+        ("a: 2020-01-01\n", "put text in quotes"),
+        ("a: " + "[" * 30 + "]" * 30, "nested deeper than 20"),
+        ("a: " + "[" * 5000 + "]" * 5000, "nested deeper than 20"),
+        ("a: \x07b\n", "not valid YAML"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_strange_files_are_refused_in_one_sentence(text, message):
+    with pytest.raises(SpecError) as caught:
+        parse_yaml(text, source="x.yaml")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("x.yaml")
+
+
+def test_an_alias_bomb_costs_nothing():
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
+    with pytest.raises(SpecError, match="an alias"):
+        parse_yaml("\n".join(lines), source="bomb")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E3", 1e3),
+        ("-2e-3", -2e-3),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("3", 3),
+        ("0.25", 0.25),
+        ("1e-4x", "1e-4x"),
+    ],
+)
+def test_numbers_are_what_people_mean(text, value):
+    found = parse_yaml(f"a: {text}", source="x")["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(SpecError, match="nope.yaml cannot be read"):
+        read_yaml(tmp_path / "nope.yaml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_yaml(tmp_path)
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: Zoé".encode("latin-1"))
+    with pytest.raises(SpecError, match="byte 8: not UTF-8"):
+        read_yaml(latin)
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * (MAX_BYTES + 1))
+    with pytest.raises(SpecError, match="at most 1,048,576 are read"):
+        read_yaml(large)
