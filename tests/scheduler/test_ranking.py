@@ -1,0 +1,34 @@
+"""Ranking: furthest first, then the metric, and nothing that is no number."""
+
+from scheduler.ranking import Standing, rank
+from scheduler.states import TrialState
+
+
+def standing(number: int, resolution: int, value: float | None, state=TrialState.COMPLETE, run: int | None = None):
+    run = run if run is not None else 100 + number
+    return Standing(trial_id=number, number=number, state=state, stage_run_id=run, resolution=resolution, value=value)
+
+
+def numbers(ranked) -> list[tuple[int, int]]:
+    return [(one.rank, one.standing.number) for one in ranked]
+
+
+def test_a_trial_that_went_further_ranks_higher_whatever_its_value():
+    found = rank([standing(0, 16, 0.9, TrialState.PRUNED), standing(1, 32, 0.2), standing(2, 32, 0.4)], goal="maximize")
+    assert numbers(found) == [(1, 2), (2, 1), (3, 0)]
+
+
+def test_smaller_is_better_where_the_goal_says_so():
+    assert numbers(rank([standing(0, 32, 9.0), standing(1, 32, 3.0)], goal="minimize")) == [(1, 1), (2, 0)]
+
+
+def test_values_that_are_no_numbers_and_broken_trials_never_rank():
+    out = [TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]
+    standings = [standing(n, 32, 0.9, state) for n, state in enumerate(out)]
+    standings += [standing(5, 32, float("nan")), standing(6, 32, float("inf")), standing(7, 32, None)]
+    assert rank(standings, goal="maximize") == []
+
+
+def test_trials_on_one_stage_run_share_a_rank():
+    found = rank([standing(0, 8, 0.5, run=1), standing(1, 8, 0.5, run=1), standing(2, 8, 0.1)], goal="maximize")
+    assert numbers(found) == [(1, 0), (1, 1), (3, 2)]
