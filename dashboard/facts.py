@@ -65,7 +65,7 @@ class SweepRows:
 
 def sweep_list(database: Database, *, limit: int, offset: int) -> SweepList:
     """The newest sweeps first."""
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         rows = page_reads.newest_sweeps(connection, limit=limit, offset=offset)
         return SweepList(
             sweeps=summaries(connection, rows),
@@ -101,7 +101,7 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
 
 
 def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         rows = sweep_rows(connection, name)
     ranking = ranked(rows)
     shown = ranking[offset : offset + limit]
@@ -120,7 +120,7 @@ def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
 
 
 def trial(database: Database, name: str, number: int) -> TrialDetail:
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         rows = sweep_rows(connection, name)
         found = next((trial for trial in ranked(rows) if trial.number == number), None)
         if found is None:
@@ -219,7 +219,7 @@ def sample_version(samples: Mapping[str, Any], evaluated: float | None) -> str:
 
 
 def sample_file(database: Database, evaluation_id: int) -> SampleFile:
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         row = page_reads.evaluation(connection, evaluation_id)
     if row is None or not row.samples:
         raise UnknownError(f"There is no sample of evaluation {evaluation_id}.")
@@ -301,7 +301,7 @@ def attempt(row: Row) -> Attempt:
 
 def workers(database: Database) -> list[Worker]:
     """Those that are there first."""
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         rows = page_reads.all_workers(connection)
         busy = [row.doing["stage_run"] for row in rows if row.doing and "stage_run" in row.doing]
         on: dict[int, Row] = {}
@@ -338,7 +338,7 @@ def worker(row: Row, on: Mapping[int, Row], *, now: float) -> Worker:
 
 def model_files(database: Database, *, sweep: str | None = None) -> list[ModelFile]:
     """The models that can draw: those called best first, then the newest; of one sweep, or all."""
-    with database.reading() as connection:
+    with database.read.begin() as connection:
         rows = page_reads.all_models(connection)
     found = [
         ModelFile(

@@ -7,7 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from dashboard.app import create_app
-from scheduler.database import open_database
+from scheduler.home import Home
 from t2f.errors import UserError
 
 DEFAULT_PORT = 8250
@@ -25,7 +25,7 @@ def serve(
     listener = listen(host, port)
     with listener:
         port = listener.getsockname()[1]
-        app = create_app(home, open_database(home), port=port)
+        app = create_app(home, Home(path=home).open(), port=port)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -1,8 +1,15 @@
 """Fixtures for all tests: small real data, made once a session by the project's own code."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from workers.environment import prepare_environment
+
+# Ray reads its token mode when it is imported, so this comes before every test module.
+prepare_environment(Path(tempfile.mkdtemp(prefix="t2f-ray-token-")))
+
 import torch
 
 from t2f.data import PreparedData, PrepareOptions, prepare, render_demo

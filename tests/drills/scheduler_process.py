@@ -1,0 +1,32 @@
+"""A whole scheduler with its own Ray, to be killed: `python -m tests.drills.scheduler_process HOME WORKERS`."""
+
+import sys
+from pathlib import Path
+
+from workers.environment import prepare_environment
+
+if __name__ == "__main__":
+    prepare_environment(Path(sys.argv[1]))
+
+    from scheduler import reads
+    from scheduler.home import Home
+    from scheduler.runner import Runner, RunnerSettings, start_pool
+    from scheduler.store import Store
+    from workers.cluster import start_ray, stop_ray
+
+    home = Home(path=Path(sys.argv[1]))
+    database = home.create()
+    workers = int(sys.argv[2])
+    start_ray(num_cpus=workers)
+    settings = RunnerSettings(
+        home=home.path,
+        database_url=home.database_url,
+        cpu_shares=workers,
+        lease_seconds=3.0,
+        beat_seconds=0.5,
+        checkpoint_seconds=0.3,
+    )
+    runner = Runner(database, Store(database), start_pool(settings), settings)
+    runner.run(should_stop=lambda: not reads.open_sweeps(database))
+    runner.close()
+    stop_ray()

@@ -1,0 +1,182 @@
+"""Faults on a real Ray: processes are killed and stopped, and the weights must come out as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scheduler import reads
+from scheduler.home import Home
+from scheduler.states import SweepState, TrialState
+from t2f.checkpoint import file_sha256
+from t2f.generate import open_bundle
+from tests.drills.sweeps import new_home, outcomes, submit, undisturbed_weights, weights
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(home: Path, tmp_path: Path) -> Home:
+    return new_home(home, tmp_path / "home")
+
+
+class Scheduler:
+    """A scheduler process and its Ray."""
+
+    def __init__(self, home: Home, *, workers: int = 2) -> None:
+        environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(home.path.resolve() / "ray.token")}
+        self.log = (home.path / f"scheduler-{time.monotonic_ns()}.log").open("w")
+        command = [sys.executable, "-m", "tests.drills.scheduler_process", str(home.path), str(workers)]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self, seconds: float = 240) -> None:
+        """Until it ends by itself; its log is shown if it does not end well."""
+        try:
+            code = self.process.wait(timeout=seconds)
+        finally:
+            if self.process.poll() is None:
+                self.kill()
+        assert code == 0, Path(self.log.name).read_text()
+
+
+@pytest.fixture
+def schedulers(place: Home) -> Iterator[list[Scheduler]]:
+    """Schedulers to end whatever happens in the test."""
+    started: list[Scheduler] = []
+    yield started
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.kill()
+        one.log.close()
+
+
+def until(condition, seconds: float = 120.0):
+    """The first true answer of `condition`, asked often."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"nothing in {seconds:g} seconds")
+
+
+def busy_worker(database, *, after_images: int):
+    """A worker that is training a stage run, at least so far into it."""
+    for worker in reads.workers(database):
+        telemetry = worker.telemetry
+        if worker.doing and worker.doing["kind"] == "train" and telemetry.get("images", 0) >= after_images:
+            return worker
+    return None
+
+
+def assert_whole(place: Home, sweep, database) -> None:
+    """The sweep is complete, every stage run was sealed once, and its weights are those of an undisturbed training."""
+    found = reads.sweep(database, sweep.name)
+    assert found.state == SweepState.COMPLETE
+    assert {trial.state for trial in reads.trials(database, sweep.id)} == {TrialState.COMPLETE}
+    assert weights(database, sweep) == undisturbed_weights(place, sweep)
+    assert outcomes(database, sweep).count("done") == len(reads.progress(database, sweep).stage_runs)
+
+
+def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, schedulers):
+    sweep = submit(place)
+    schedulers.append(Scheduler(place))
+    schedulers[0].wait()
+    database = place.open()
+    assert_whole(place, sweep, database)
+    assert set(outcomes(database, sweep)) == {"done"}
+    progress = reads.progress(database, sweep)
+    assert (progress.trained, progress.saved_by_sharing) == (6, 2)
+    ranking = reads.ranking(database, sweep)
+    assert len(ranking) == 4
+    (model,) = reads.models(database)
+    assert model.stage_run_id == ranking[0].standing.stage_run_id
+    assert file_sha256(place.files / model.uri) == model.sha256
+    assert open_bundle(place.files / model.uri).draw(["long pink hair"], seeds=[0]).shape == (1, 3, 8, 8)
+    for run in progress.stage_runs:
+        assert run.evaluation.metrics["score"]["value"] == run.evaluation.score
+        assert (place.files / run.evaluation.samples["uri"]).read_bytes().startswith(b"\x89PNG")
+    assert reads.workers(database) == [], "workers say goodbye"
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(place, schedulers):
+    sweep = submit(place, first=1200, second=1200)
+    database = place.open()
+    schedulers.append(Scheduler(place))
+    for after_images in (200, 600):
+        worker = until(lambda least=after_images: busy_worker(database, after_images=least))
+        os.kill(worker.pid, signal.SIGKILL)
+        until(lambda pid=worker.pid: pid not in {one.pid for one in reads.workers(database)}, seconds=10)
+    schedulers[0].wait()
+    assert_whole(place, sweep, database)
+    assert outcomes(database, sweep).count("lost") == 2
+    started_late = [
+        attempt.start_images
+        for run in reads.progress(database, sweep).stage_runs
+        for attempt in reads.attempts(database, run.id)
+        if attempt.number > 1
+    ]
+    assert any(images > 0 for images in started_late), "it went on from a checkpoint"
+
+
+def test_a_scheduler_that_is_killed_is_followed_by_one_that_goes_on(place, schedulers):
+    sweep = submit(place, first=1200, second=1200)
+    database = place.open()
+    for _ in range(2):
+        schedulers.append(Scheduler(place))
+        workers = until(lambda: busy_worker(database, after_images=300) and reads.workers(database))
+        schedulers[-1].kill()
+        for worker in workers:
+            until(lambda pid=worker.pid: not psutil.pid_exists(pid), seconds=30)
+    schedulers.append(Scheduler(place))
+    schedulers[-1].wait()
+    assert_whole(place, sweep, database)
+    assert "lost" in outcomes(database, sweep)
+
+
+def test_a_zombie_that_wakes_writes_nothing_and_leaves(place, schedulers):
+    """SIGSTOP beyond the lease: another attempt takes over; woken, the old process must not be heard."""
+    sweep = submit(place, first=2400, second=160)
+    database = place.open()
+    schedulers.append(Scheduler(place))
+    zombie = until(lambda: busy_worker(database, after_images=300))
+    os.kill(zombie.pid, signal.SIGSTOP)
+    try:
+        stage_run = zombie.doing["stage_run"]
+        until(lambda: len(reads.attempts(database, stage_run)) > 1, seconds=60)
+    finally:
+        os.kill(zombie.pid, signal.SIGCONT)
+    until(lambda: not psutil.pid_exists(zombie.pid), seconds=30)
+    schedulers[0].wait()
+    assert_whole(place, sweep, database)
+    assert reads.attempts(database, stage_run)[0].outcome == "lost"
+
+
+def test_a_damaged_checkpoint_is_passed_over(place, schedulers):
+    sweep = submit(place, first=2400, second=160)
+    database = place.open()
+    schedulers.append(Scheduler(place, workers=1))
+    worker = until(lambda: busy_worker(database, after_images=900))
+    schedulers[0].kill()
+    until(lambda: not psutil.pid_exists(worker.pid), seconds=30)
+    written = sorted(place.files.glob(f"stage_runs/{worker.doing['stage_run']}/1/*"), key=lambda path: int(path.stem))
+    assert len(written) > 1
+    written[-1].write_bytes(written[-1].read_bytes()[:-100])
+    schedulers.append(Scheduler(place))
+    schedulers[-1].wait()
+    assert_whole(place, sweep, database)
+    second = reads.attempts(database, worker.doing["stage_run"])[1]
+    assert 0 < second.start_images < int(written[-1].stem)

@@ -1,0 +1,171 @@
+"""The command line as a user types it: what it prints, and how it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scheduler.conftest import DEMO_LIKE
+
+T2F = [sys.executable, "-m", "scheduler"]
+
+
+def t2f(*words: object, home: Path | None = None, code: int = 0) -> str:
+    """What the command prints; its errors where it is to end with another code than 0."""
+    place = ["--home", str(home)] if home else []
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [*T2F, *map(str, words), *place], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def everything_below(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def own_home(home: Path, tmp_path: Path) -> Path:
+    place = tmp_path / "home"
+    place.mkdir()
+    (place / "data").symlink_to(home / "data")
+    return place
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Path:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(DEMO_LIKE)
+    return path
+
+
+def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_file):
+    planned = json.loads(t2f("sweep", "submit", sweep_file, "--dry-run", "--json", home=own_home))
+    assert (planned["trials"], planned["stage_runs"], planned["saved"]) == (6, {"4": 2, "8": 6, "16": 6}, 4)
+    assert not (own_home / "t2f.sqlite").exists(), "a dry run writes nothing"
+    assert "submitted demo-like: 6 trials" in t2f("sweep", "submit", sweep_file, home=own_home)
+    assert "exists already" in t2f("sweep", "submit", sweep_file, home=own_home, code=2)
+    (listed,) = json.loads(t2f("sweep", "ls", "--json", home=own_home))
+    assert (listed["name"], listed["state"], listed["trials"]) == ("demo-like", "running", {"waiting": 6})
+    assert "demo-like" in t2f("sweep", "ls", home=own_home)
+    shown = t2f("sweep", "show", "demo-like", home=own_home)
+    assert "logistic-r1" in shown
+    assert "T5" in shown
+    assert "loss.name = wgan-gp" in t2f("trial", "show", "T0", home=own_home)
+    detail = json.loads(t2f("trial", "show", "demo-like/T5", "--json", home=own_home))
+    assert detail["parameters"] == {"loss.name": "logistic-r1", "generator.learning_rate": 0.004}
+    assert json.loads(t2f("worker", "ls", "--json", home=own_home)) == []
+    assert "no best model yet" in t2f("best", "demo-like", home=own_home, code=2)
+    for word, state in (("pause", "paused"), ("resume", "running"), ("cancel", "canceled")):
+        t2f("sweep", word, "demo-like", home=own_home)
+        assert json.loads(t2f("sweep", "show", "demo-like", "--json", home=own_home))["state"] == state
+    assert "is canceled already" in t2f("sweep", "cancel", "demo-like", home=own_home, code=2)
+
+
+def test_training_and_drawing_without_a_scheduler(own_home, tmp_path):
+    file = tmp_path / "train.yaml"
+    file.write_text(
+        "name: one\ndata: {dataset: tiny}\npreset: small\n"
+        "stages: {resolutions: [4, 8], images: 48, batch: 8}\nprobe: {seeds: 2, images: 16}\n"
+    )
+    out = tmp_path / "out"
+    t2f("train", file, "-o", out, "--dry-run", home=own_home)
+    assert not out.exists()
+    printed = t2f("train", file, "-o", out, "--set", "loss.name=wgan-gp", home=own_home)
+    assert "8 px: score" in printed
+    picture = tmp_path / "faces.png"
+    model = out / "model.safetensors"
+    printed = t2f("generate", model, "long pinkk hair", "dark skin", "--seeds", "0-2", "-o", picture)
+    assert "never read 'pinkk'; the nearest word it knows is 'pink'" in printed
+    assert "6 faces of 8 px" in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        (DEMO_LIKE.replace("preset: small", "preset: smal"), "did you mean 'small'"),
+        (DEMO_LIKE.replace("tiny", "nope"), "nope"),
+        (DEMO_LIKE.replace("[4, 8, 16]", "[4, 8, 16, 32]").replace("[40, 40, 40]", "40"), "prepared up to 16 px"),
+        (DEMO_LIKE.replace("loss.name", "loss.nam"), "did you mean 'loss.name'"),
+        (DEMO_LIKE.replace("0.004]", "9]"), "must be a number from"),
+    ],
+    ids=["empty", "preset", "data", "resolution", "setting", "range"],
+)
+def test_bad_sweep_files_end_with_status_2_and_write_nothing(own_home, tmp_path, content, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    before = everything_below(own_home)
+    for more in ([], ["--dry-run"]):
+        error = t2f("sweep", "submit", file, *more, home=own_home, code=2)
+        assert message in error
+        assert error.startswith("error: ")
+    assert everything_below(own_home) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep", "submit", "missing.yaml"), "missing.yaml cannot be read"),
+        (("sweep", "show", "nope"), "holds no database"),
+        (("data", "prepare", "nowhere"), "nowhere"),
+        (("data", "prepare", ".", "--format", "face2txt"), "did you mean"),
+        (("data", "prepare", ".", "--name", "../x"), "is not allowed"),
+        (("generate", "missing.safetensors", "a face"), "does not exist"),
+        (("generate", "missing.safetensors", "a face", "--seeds", "x"), "give numbers such as"),
+        (("train", "missing.yaml", "-o", "out"), "missing.yaml cannot be read"),
+        (("demo", "missing.yaml"), "missing.yaml cannot be read"),
+        (("dashboard",), "holds no database"),
+        (("sweep", "submt"), "submt"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)
+def test_mistakes_are_said_in_a_line(tmp_path, words, message):
+    needs_home = words[0] not in ("generate", "demo") and words != ("sweep", "submt")
+    error = t2f(*words, home=tmp_path / "home" if needs_home else None, code=2)
+    assert message in error
+    assert everything_below(tmp_path) == {}
+
+
+def test_a_damaged_image_is_named_and_nothing_is_written(demo_source, tmp_path):
+    source = tmp_path / "source"
+    (source / "images").mkdir(parents=True)
+    lines = (demo_source / "metadata.jsonl").read_text().splitlines()[:20]
+    (source / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    for line in lines:
+        name = json.loads(line)["file_name"]
+        (source / name).write_bytes((demo_source / name).read_bytes())
+    damaged = source / json.loads(lines[3])["file_name"]
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    error = t2f("data", "prepare", source, "--resolution", 8, home=tmp_path / "home", code=2)
+    assert damaged.name in error
+    assert "--on-bad-image skip" in error
+    assert everything_below(tmp_path / "home") == {}
+    printed = t2f(
+        "data",
+        "prepare",
+        source,
+        "--resolution",
+        8,
+        "--on-bad-image",
+        "skip",
+        "--judge-steps",
+        5,
+        home=tmp_path / "home",
+    )
+    assert "source: " in printed
+
+
+def test_a_foreign_folder_is_never_emptied(tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "letter.txt").write_text("dear")
+    example = Path(__file__).parents[2] / "examples" / "demo.yaml"
+    assert "no demo's folder" in t2f("demo", example, "--out", out, code=2)
+    assert (out / "letter.txt").read_text() == "dear"
