@@ -163,7 +163,7 @@ def sweep_rows(connection: Connection, name: str) -> SweepRows:
         paths=paths,
         reasons=reasons(page_reads.ends_of_trials(connection, sweep_row.id)),
         varying=varying_parameters([row.parameters for row in trials]),
-        resolutions=list(sweep_row.resolved["stages"]["resolutions"]),
+        resolutions=list(sweep_row.resolved["plan"]["resolutions"]),
     )
 
 

@@ -179,6 +179,7 @@ ENDS = {
 def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]]) -> None:
     """Trials that came to an end without any choice: broken ones, and those through their last stage."""
     final = sweep.resolved.space.plan.final_resolution
+    policy, metric = sweep.resolved.early_terminate, sweep.resolved.metric
     for trial in trials:
         path = paths.get(trial.id)
         if not trial.is_open or not path:
@@ -189,8 +190,19 @@ def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
                 store.set_trial_states({trial.id: TrialState.FAILED}, reason=last.evaluation.error)
-            elif last.resolution == final and last.evaluation.state == RunState.DONE:
+            elif last.evaluation.state == RunState.DONE and last.resolution == final:
                 store.set_trial_states({trial.id: TrialState.COMPLETE})
+            elif (
+                last.evaluation.state == RunState.DONE
+                and is_rung(policy, last.resolution, final)
+                and last.evaluation.value(metric) is None
+            ):
+                # Without a value it could be neither promoted nor pruned, and the sweep would never end.
+                reason = (
+                    f"{metric} has no value at {last.resolution} px, so the rung there cannot rank it; "
+                    "use another metric, or a later early_terminate.min_stage"
+                )
+                store.set_trial_states({trial.id: TrialState.FAILED}, reason=reason)
 
 
 def _go_on(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]]) -> bool:
@@ -236,29 +248,37 @@ def _may_still_reach(trial: Trial, path: list[StageRun], resolution: int) -> boo
 def rung_entries(
     sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]], resolution: int
 ) -> list[Entry]:
-    """The distinct stage runs of one resolution among this sweep's trials."""
-    sign = 1 if sweep.resolved.goal == "maximize" else -1
-    entries: dict[int, Entry] = {}
+    """The distinct stage runs of one resolution among this sweep's trials.
+
+    A canceled trial takes its stage run out only where no other trial of the sweep is on it.
+    """
+    on_run: dict[int, list[Trial]] = {}
+    runs: dict[int, StageRun] = {}
     for trial in trials:
         for run in paths.get(trial.id, []):
-            if run.resolution != resolution or run.id in entries:
-                continue
-            evaluation = run.evaluation
-            measured = evaluation is not None and evaluation.state == RunState.DONE
-            value = evaluation.value(sweep.resolved.metric) if measured else None
-            is_out = (
-                run.state in ENDS
-                or trial.state == TrialState.CANCELED
-                or (evaluation is not None and evaluation.state == RunState.FAILED)
-                or (measured and value is None)
-            )
-            entries[run.id] = Entry(
-                stage_run_id=run.id,
-                first_trial=trial.number,
-                value=None if value is None else sign * value,
-                is_out=is_out,
-            )
-    return list(entries.values())
+            if run.resolution == resolution:
+                runs[run.id] = run
+                on_run.setdefault(run.id, []).append(trial)
+    return [_rung_entry(sweep, run, on_run[run.id]) for run in runs.values()]
+
+
+def _rung_entry(sweep: Sweep, run: StageRun, trials: list[Trial]) -> Entry:
+    sign = 1 if sweep.resolved.goal == "maximize" else -1
+    evaluation = run.evaluation
+    measured = evaluation is not None and evaluation.state == RunState.DONE
+    value = evaluation.value(sweep.resolved.metric) if measured else None
+    is_out = (
+        run.state in ENDS
+        or all(trial.state == TrialState.CANCELED for trial in trials)
+        or (evaluation is not None and evaluation.state == RunState.FAILED)
+        or (measured and value is None)
+    )
+    return Entry(
+        stage_run_id=run.id,
+        first_trial=min(trial.number for trial in trials),
+        value=None if value is None else sign * value,
+        is_out=is_out,
+    )
 
 
 def _next_demand(resolved: ResolvedSweep, trial: Trial, path: list[StageRun]) -> Demand:
@@ -315,32 +335,34 @@ def find_model(database: Database, sweep: Sweep, alias: str) -> reads.Model | No
 
 def pause_sweep(store: Store, sweep: Sweep) -> None:
     """No new stage runs; what runs goes on."""
-    _require_open(sweep)
-    store.set_demands_paused(paused=True, sweep_id=sweep.id)
-    store.set_sweep_state(sweep.id, SweepState.PAUSED)
+    _require_open(store, sweep, store.set_sweep_paused(sweep.id, paused=True))
 
 
 def resume_sweep(store: Store, sweep: Sweep) -> None:
-    _require_open(sweep)
-    store.set_demands_paused(paused=False, sweep_id=sweep.id)
-    store.set_sweep_state(sweep.id, SweepState.RUNNING)
+    _require_open(store, sweep, store.set_sweep_paused(sweep.id, paused=False))
 
 
 def cancel_sweep(store: Store, sweep: Sweep) -> None:
     """End every open trial; stage runs that nobody else wants are killed."""
-    _require_open(sweep)
-    trials = [trial for trial in reads.trials(store.database, sweep.id) if trial.is_open]
-    store.set_trial_states({trial.id: TrialState.CANCELED for trial in trials}, reason="the sweep was canceled")
-    store.set_sweep_state(sweep.id, SweepState.CANCELED)
+    _require_open(store, sweep, store.cancel_sweep(sweep.id, reason="the sweep was canceled"))
 
 
 def cancel_trial(store: Store, trial: Trial) -> None:
     """End one trial; what it shares with others goes on for them."""
-    if not trial.is_open:
-        raise UserError(f"{trial.name} is {trial.state} already; only a trial that has not ended can be canceled")
-    store.set_trial_states({trial.id: TrialState.CANCELED}, reason="canceled")
+    if not store.set_trial_states({trial.id: TrialState.CANCELED}, reason="canceled"):
+        state = reads.trial(store.database, trial.name).state
+        raise UserError(f"{trial.name} is {state} already; only a trial that has not ended can be canceled")
 
 
-def _require_open(sweep: Sweep) -> None:
-    if not sweep.is_open:
-        raise UserError(f"the sweep {sweep.name!r} is {sweep.state} already")
+def retry_trial(store: Store, sweep: Sweep, trial: Trial) -> None:
+    """Try a failed or diverged trial again where it broke, with fresh retry budgets; an ended sweep is open again."""
+    if not store.retry_trial(trial.id, evaluation_key=sweep.resolved.evaluation.key):
+        state = reads.trial(store.database, trial.name).state
+        raise UserError(f"{trial.name} is {state}; only a failed or diverged trial can be retried")
+
+
+def _require_open(store: Store, sweep: Sweep, was_open: bool) -> None:
+    # The store decides, in the transaction that writes: the sweep may have ended since the caller looked at it.
+    if not was_open:
+        state = reads.sweep(store.database, sweep.name).state
+        raise UserError(f"the sweep {sweep.name!r} is {state} already; only a sweep that has not ended can be changed")

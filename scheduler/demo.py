@@ -117,7 +117,7 @@ class SweepBars:
     def __init__(self, sweep: Sweep) -> None:
         self._plan = dict(zip(sweep.resolved.space.plan.resolutions, sweep.resolved.space.plan.images, strict=True))
         columns = (TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.fields[note]:>28}"))
-        self._bars = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._bars = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self._all: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
         self._told: set[int] = set()

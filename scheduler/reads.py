@@ -1,5 +1,6 @@
 """What the scheduler's loop and the command line look at; the pages have `page_reads.py`. Nothing here writes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,9 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.ranking import Ranked, Standing, rank
-from scheduler.states import ACTIVE, RunState, SweepState, TrialState
+from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
-
-OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class Trial:
 
     @property
     def is_open(self) -> bool:
-        return self.state in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
+        return self.state in OPEN_TRIALS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,9 @@ class Evaluation:
     error: str | None
 
     def value(self, metric: str) -> float | None:
-        found = self.metrics.get(metric)
-        return None if found is None else found["value"]
+        """The metric, if it was measured and is a number: what is neither must never rank."""
+        value = self.metrics.get(metric, {}).get("value")
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def trials(database: Database, sweep_id: int) -> list[Trial]:
 def trial(database: Database, name: str) -> Trial:
     """A trial by SWEEP/T12, or by T12 alone where only one sweep has it; UserError elsewhere."""
     sweep_name, _, short = name.rpartition("/")
-    if not (short[:1] == "T" and short[1:].isdigit() and len(short) < 12):
+    if not (short[:1] == "T" and (short[1:].isascii() and short[1:].isdigit()) and len(short) < 12):
         raise UserError(f"{name!r} is no trial's name; give SWEEP/T12, or T12 where that is unique")
     conditions = [t.trials.c.number == int(short[1:])]
     if sweep_name:

@@ -49,6 +49,7 @@ class Outcome(StrEnum):
     OOM = "oom"
     HUNG = "hung"
     DIVERGED = "diverged"
+    INFRASTRUCTURE = "infrastructure"  # the machine failed under it: disk, memory, database
     ERROR = "error"
     CANCELED = "canceled"
 
@@ -83,6 +84,9 @@ MOVES: frozenset[tuple[RunState, RunState]] = frozenset(
         (RunState.DIVERGED, RunState.READY),
     }
 )
+
+OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)
+OPEN_TRIALS = (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
 
 ACTIVE = (RunState.LEASED, RunState.RUNNING, RunState.CANCELING)
 ENDED = (RunState.DONE, RunState.DIVERGED, RunState.FAILED, RunState.CANCELED)

@@ -20,10 +20,24 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
 from scheduler.database import Database, database_now
-from scheduler.states import ACTIVE, Outcome, RunState, SweepState, TrialState, WorkerState
+from scheduler.states import (
+    ACTIVE,
+    ENDED,
+    OPEN_SWEEPS,
+    OPEN_TRIALS,
+    Outcome,
+    RunState,
+    SweepState,
+    TrialState,
+    WorkerState,
+)
 
 # Back-off after an infrastructure fault: at once the first time, then 1, 2, 4 ... seconds.
 MAX_BACKOFF_SECONDS = 60.0
+# Attempts that count against the infrastructure budget; Outcome.ERROR counts against the code's.
+MACHINE_FAULTS = (Outcome.LOST, Outcome.HUNG, Outcome.OOM, Outcome.INFRASTRUCTURE)
+# The event of a person's retry: the attempts before it no longer count against any budget.
+RETRIED = "stage_run.retried"
 
 
 class StaleAttempt(RuntimeError):  # noqa: N818 - a name for what happened, not for an error of the caller
@@ -170,48 +184,169 @@ class Store:
         if rows:
             connection.execute(t.trials.insert(), rows)
 
-    def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> None:
+    def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
+        """Whether the sweep was moved: one that has ended meanwhile keeps its state."""
         with self._transaction() as (connection, now):
-            ended = None if state in (SweepState.RUNNING, SweepState.PAUSED) else now
-            connection.execute(
-                t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(state=state, ended=ended, error=error)
-            )
-            _event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+            return self._move_sweep(connection, now, sweep_id, state, error=error)
 
-    def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> None:
-        """Move trials; those that end give up their demands for what is not sealed."""
+    def _move_sweep(
+        self,
+        connection: sa.Connection,
+        now: float,
+        sweep_id: int,
+        state: SweepState,
+        *,
+        error: str | None = None,
+        only_from: Sequence[SweepState] = OPEN_SWEEPS,
+    ) -> bool:
+        moved = connection.execute(
+            t.sweeps.update()
+            .where(t.sweeps.c.id == sweep_id, t.sweeps.c.state.in_(only_from))
+            .values(state=state, ended=None if state in OPEN_SWEEPS else now, error=error)
+        )
+        if moved.rowcount:
+            _event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+        return bool(moved.rowcount)
+
+    def set_sweep_paused(self, sweep_id: int, *, paused: bool) -> bool:
+        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was still open."""
+        state = SweepState.PAUSED if paused else SweepState.RUNNING
         with self._transaction() as (connection, now):
-            for trial_id, state in states.items():
-                is_open = state in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
-                sweep_id = connection.execute(
-                    t.trials.update()
-                    .where(t.trials.c.id == trial_id)
-                    .values(state=state, ended=None if is_open else now)
-                    .returning(t.trials.c.sweep_id)
-                ).scalar_one()
-                if not is_open:
-                    self._drop_demands(connection, now, trial_id)
-                _event(connection, now, f"trial.{state}", sweep_id=sweep_id, trial_id=trial_id, reason=reason)
+            if not self._move_sweep(connection, now, sweep_id, state):
+                return False
+            touched = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id)
+                .values(paused=int(paused))
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            for stage_run_id in set(touched):
+                self._follow_demands(connection, now, stage_run_id)
+            return True
+
+    def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
+        """End a sweep and all its open trials in one transaction; whether it was still open."""
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, SweepState.CANCELED):
+                return False
+            still_open = connection.scalars(
+                sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
+            ).all()
+            for trial_id in still_open:
+                self._move_trial(connection, now, trial_id, TrialState.CANCELED, reason)
+            return True
+
+    def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> frozenset[int]:
+        """Move open trials and return which were; those that end give up their demands for what is still to train.
+
+        A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
+        """
+        with self._transaction() as (connection, now):
+            return frozenset(
+                trial_id
+                for trial_id, state in states.items()
+                if self._move_trial(connection, now, trial_id, state, reason)
+            )
+
+    def _move_trial(
+        self, connection: sa.Connection, now: float, trial_id: int, state: TrialState, reason: str | None
+    ) -> bool:
+        is_open = state in OPEN_TRIALS
+        sweep_id = connection.execute(
+            t.trials.update()
+            .where(t.trials.c.id == trial_id, t.trials.c.state.in_(OPEN_TRIALS))
+            .values(state=state, ended=None if is_open else now)
+            .returning(t.trials.c.sweep_id)
+        ).scalar_one_or_none()
+        if sweep_id is None:
+            return False
+        if not is_open:
+            self._drop_demands(connection, now, trial_id)
+        _event(connection, now, f"trial.{state}", sweep_id=sweep_id, trial_id=trial_id, reason=reason)
+        return True
 
     def _drop_demands(self, connection: sa.Connection, now: float, trial_id: int) -> None:
-        """Forget what an ended trial wanted; demands for sealed stage runs stay, as its history."""
-        unsealed = sa.select(t.stage_runs.c.id).where(
-            t.stage_runs.c.id == t.demands.c.stage_run_id, t.stage_runs.c.state != RunState.DONE
+        """Forget what an ended trial wanted; demands for what was sealed or broke stay, as its history."""
+        untrained = sa.select(t.stage_runs.c.id).where(
+            t.stage_runs.c.id == t.demands.c.stage_run_id,
+            t.stage_runs.c.state.not_in((RunState.DONE, RunState.FAILED, RunState.DIVERGED)),
         )
         wanted = connection.scalars(
             t.demands.delete()
-            .where(t.demands.c.trial_id == trial_id, unsealed.exists())
+            .where(t.demands.c.trial_id == trial_id, untrained.exists())
             .returning(t.demands.c.stage_run_id)
         ).all()
         for stage_run_id in wanted:
             self._follow_demands(connection, now, stage_run_id)
 
+    def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
+        """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
+
+        Its sweep is open again, and the faults so far no longer count against the retry budgets.
+        """
+        broken = (TrialState.FAILED, TrialState.DIVERGED)
+        with self._transaction() as (connection, now):
+            sweep_id = connection.execute(
+                t.trials.update()
+                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
+                .values(state=TrialState.RUNNING, ended=None)
+                .returning(t.trials.c.sweep_id)
+            ).scalar_one_or_none()
+            if sweep_id is None:
+                return False
+            ended = [state for state in SweepState if state not in OPEN_SWEEPS]
+            self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
+            last = connection.execute(
+                sa.select(t.stage_runs)
+                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                .where(t.demands.c.trial_id == trial_id)
+                .order_by(t.stage_runs.c.stage.desc())
+                .limit(1)
+            ).one_or_none()
+            if last is not None:
+                self._retry_stage_run(connection, now, last, evaluation_key)
+            _event(connection, now, "trial.retried", sweep_id=sweep_id, trial_id=trial_id)
+            return True
+
+    def _retry_stage_run(self, connection: sa.Connection, now: float, run: sa.Row, evaluation_key: str) -> None:
+        if run.state in (RunState.FAILED, RunState.DIVERGED):
+            _event(connection, now, RETRIED, stage_run_id=run.id, after_attempt=run.attempt)
+            self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
+            self._follow_demands(connection, now, run.id)
+        failed = connection.execute(
+            sa.select(t.evaluations).where(
+                t.evaluations.c.stage_run_id == run.id,
+                t.evaluations.c.key == evaluation_key,
+                t.evaluations.c.state == RunState.FAILED,
+            )
+        ).one_or_none()
+        if failed is not None:
+            _move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)
+
     # The stage tree
 
     def demand(self, sweep_id: int, demands: Iterable[Demand], *, priority: int) -> None:
-        """Make sure that these stage runs exist and are wanted; those already sealed are only linked."""
+        """Make sure that these stage runs exist and are wanted; those already sealed are only linked.
+
+        Whoever decides looked at older rows: a trial or sweep that has ended since wants nothing, and what a paused
+        sweep wants waits.
+        """
         with self._transaction() as (connection, now):
+            sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            if sweep_state not in OPEN_SWEEPS:
+                return
+            trials = dict(
+                connection.execute(
+                    sa.select(t.trials.c.id, t.trials.c.state).where(
+                        t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
+                    )
+                )
+                .tuples()
+                .all()
+            )
             for wanted in demands:
+                if wanted.trial_id not in trials:
+                    continue
                 stage_run_id = self._stage_run(connection, now, wanted, priority)
                 connection.execute(
                     upsert(t.demands)
@@ -220,16 +355,13 @@ class Store:
                         trial_id=wanted.trial_id,
                         stage_run_id=stage_run_id,
                         priority=priority,
-                        paused=0,
+                        paused=int(sweep_state == SweepState.PAUSED),
                         created=now,
                     )
                     .on_conflict_do_nothing()
                 )
-                connection.execute(
-                    t.trials.update()
-                    .where(t.trials.c.id == wanted.trial_id, t.trials.c.state == TrialState.WAITING)
-                    .values(state=TrialState.RUNNING)
-                )
+                if trials[wanted.trial_id] == TrialState.WAITING:
+                    self._move_trial(connection, now, wanted.trial_id, TrialState.RUNNING, None)
                 self._follow_demands(connection, now, stage_run_id)
 
     def _stage_run(self, connection: sa.Connection, now: float, wanted: Demand, priority: int) -> int:
@@ -263,14 +395,16 @@ class Store:
         return stage_run_id
 
     def _follow_demands(self, connection: sa.Connection, now: float, stage_run_id: int) -> None:
-        """Bring a stage run's state and priority in line with who wants it."""
+        """Bring a stage run's state and priority in line with the open trials that want it."""
         state = connection.scalar(sa.select(t.stage_runs.c.state).where(t.stage_runs.c.id == stage_run_id))
         demands = connection.execute(
             sa.select(
                 sa.func.count().label("all"),
                 sa.func.coalesce(sa.func.sum(1 - t.demands.c.paused), 0).label("unpaused"),
                 sa.func.max(sa.case((t.demands.c.paused == 0, t.demands.c.priority))).label("priority"),
-            ).where(t.demands.c.stage_run_id == stage_run_id)
+            )
+            .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+            .where(t.demands.c.stage_run_id == stage_run_id, t.trials.c.state.in_(OPEN_TRIALS))
         ).one()
         target = None
         if demands.unpaused and state in (RunState.WAITING, RunState.CANCELED):
@@ -292,25 +426,9 @@ class Store:
         """Change a stage run's state together with its event; the trigger refuses illegal moves."""
         if state not in ACTIVE:
             values = {"worker_id": None, "lease_until": None, "images_per_second": None, **values}
-        if state in (RunState.DONE, RunState.DIVERGED, RunState.FAILED, RunState.CANCELED):
-            values = {"ended": now, **values}
+        values = {"ended": now if state in ENDED else None, **values}
         connection.execute(t.stage_runs.update().where(t.stage_runs.c.id == stage_run_id).values(state=state, **values))
         _event(connection, now, f"stage_run.{state}", stage_run_id=stage_run_id, error=values.get("error"))
-
-    def set_demands_paused(self, *, paused: bool, trial_id: int | None = None, sweep_id: int | None = None) -> None:
-        """Pause or resume what a trial or a whole sweep wants; what runs goes on."""
-        with self._transaction() as (connection, now):
-            column, value = (t.demands.c.trial_id, trial_id) if trial_id else (t.demands.c.sweep_id, sweep_id)
-            touched = connection.scalars(
-                t.demands.update().where(column == value).values(paused=int(paused)).returning(t.demands.c.stage_run_id)
-            ).all()
-            for stage_run_id in set(touched):
-                self._follow_demands(connection, now, stage_run_id)
-
-    def retry(self, stage_run_id: int) -> None:
-        """A person's wish to try a failed or diverged stage run again."""
-        with self._transaction() as (connection, now):
-            self._move(connection, now, stage_run_id, RunState.READY, error=None, ended=None, ready_at=0.0)
 
     # Workers
 
@@ -383,13 +501,17 @@ class Store:
         attempt = connection.execute(sa.select(t.attempts).where(t.attempts.c.claim_id == claim_id)).one_or_none()
         if attempt is not None:
             run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == attempt.stage_run_id)).one()
-            if run.attempt != attempt.number:
+            if run.attempt != attempt.number or run.state not in ACTIVE:
                 raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
             return self._training(connection, run, attempt, lease_seconds)
         evaluation = connection.execute(
             sa.select(t.evaluations).where(t.evaluations.c.claim_id == claim_id)
         ).one_or_none()
-        return None if evaluation is None else self._measuring(connection, evaluation, lease_seconds)
+        if evaluation is None:
+            return None
+        if evaluation.state not in ACTIVE:
+            raise StaleAttempt(f"claim {claim_id} was given to attempt {evaluation.attempt}, which has ended")
+        return self._measuring(connection, evaluation, lease_seconds)
 
     def _claim_stage_run(
         self,
@@ -492,18 +614,17 @@ class Store:
         ).one_or_none()
         if chosen is None:
             return None
-        claimed = connection.execute(
-            t.evaluations.update()
-            .where(evaluations.id == chosen.id)
-            .values(
-                state=RunState.LEASED,
-                attempt=chosen.attempt + 1,
-                claim_id=claim_id,
-                worker_id=worker_id,
-                lease_until=now + lease_seconds,
-            )
-            .returning(t.evaluations)
-        ).one()
+        _move_evaluation(
+            connection,
+            now,
+            chosen,
+            RunState.LEASED,
+            attempt=chosen.attempt + 1,
+            claim_id=claim_id,
+            worker_id=worker_id,
+            lease_until=now + lease_seconds,
+        )
+        claimed = connection.execute(sa.select(t.evaluations).where(evaluations.id == chosen.id)).one()
         _mark_busy(connection, worker_id, {"kind": "evaluate", "stage_run": chosen.stage_run_id})
         return self._measuring(connection, claimed, lease_seconds)
 
@@ -650,7 +771,8 @@ class Store:
         """The attempt failed: the stage run is tried again after a pause, or given up."""
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt)
-            self._after_fault(connection, now, row, Outcome.ERROR, error, infrastructure, progressed)
+            outcome = Outcome.INFRASTRUCTURE if infrastructure else Outcome.ERROR
+            self._after_fault(connection, now, row, outcome, error, infrastructure, progressed)
 
     def acknowledge_cancel(self, stage_run_id: int, attempt: int) -> None:
         with self._transaction() as (connection, now):
@@ -677,7 +799,11 @@ class Store:
         """Retry after a pause, or give up: by the budgets, or because the same error came twice without progress."""
         previous = connection.execute(
             sa.select(t.attempts)
-            .where(t.attempts.c.stage_run_id == row.id, t.attempts.c.number < row.attempt)
+            .where(
+                t.attempts.c.stage_run_id == row.id,
+                t.attempts.c.number < row.attempt,
+                t.attempts.c.number > _forgiven(connection, row.id),
+            )
             .order_by(t.attempts.c.number.desc())
         ).all()
         self._end_attempt(connection, now, row, outcome, error)
@@ -686,7 +812,7 @@ class Store:
             self._move(connection, now, row.id, RunState.CANCELED, seconds=spent)
             self._follow_demands(connection, now, row.id)
             return
-        lost = sum(attempt.outcome in (Outcome.LOST, Outcome.HUNG, Outcome.OOM) for attempt in previous)
+        lost = sum(attempt.outcome in MACHINE_FAULTS for attempt in previous)
         errors = sum(attempt.outcome == Outcome.ERROR for attempt in previous)
         budget = self._budget(connection, row.id)
         poison = not infrastructure and not progressed and bool(previous) and previous[0].error == error
@@ -716,7 +842,7 @@ class Store:
         """(sealed stage run, evaluation key, evaluation spec): measured once, whoever asks."""
         with self._transaction() as (connection, now):
             for stage_run_id, key, spec in requests:
-                connection.execute(
+                inserted = connection.execute(
                     upsert(t.evaluations)
                     .values(
                         stage_run_id=stage_run_id,
@@ -731,17 +857,23 @@ class Store:
                     )
                     .on_conflict_do_nothing()
                 )
+                if inserted.rowcount:
+                    _event(connection, now, "evaluation.ready", stage_run_id=stage_run_id)
 
     def start_evaluation(self, evaluation_id: int, attempt: int) -> None:
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.evaluations, evaluation_id, attempt)
             if row.state == RunState.LEASED:
-                _move_evaluation(connection, evaluation_id, state=RunState.RUNNING)
+                _move_evaluation(connection, now, row, RunState.RUNNING)
 
     def beat_evaluation(self, evaluation_id: int, attempt: int, *, lease_seconds: float) -> Orders:
         with self._transaction() as (connection, now):
             self._fenced(connection, now, t.evaluations, evaluation_id, attempt)
-            _move_evaluation(connection, evaluation_id, lease_until=now + lease_seconds)
+            connection.execute(
+                t.evaluations.update()
+                .where(t.evaluations.c.id == evaluation_id)
+                .values(lease_until=now + lease_seconds)
+            )
             return Orders.CONTINUE
 
     def finish_evaluation(
@@ -758,8 +890,9 @@ class Store:
             row = self._fenced(connection, now, t.evaluations, evaluation_id, attempt, RunState.RUNNING)
             _move_evaluation(
                 connection,
-                evaluation_id,
-                state=RunState.DONE,
+                now,
+                row,
+                RunState.DONE,
                 metrics=dict(metrics),
                 score=score,
                 samples=dict(samples),
@@ -768,26 +901,22 @@ class Store:
                 ended=now,
                 lease_until=None,
             )
-            _event(connection, now, "evaluation.done", stage_run_id=row.stage_run_id, score=score)
 
     def evaluation_error(self, evaluation_id: int, attempt: int, *, error: str) -> None:
-        """Try again after a pause, or give up at the second error or the tenth loss."""
+        """Try again after a pause, or give up: the same error twice running, or the infrastructure budget used up."""
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.evaluations, evaluation_id, attempt)
-            if row.error == error:
+            if row.error == error or row.attempt > RetryBudget().infrastructure:
                 self._fail_evaluation(connection, now, row, error)
             else:
                 self._evaluation_again(connection, now, row, error)
 
     def _fail_evaluation(self, connection: sa.Connection, now: float, row: sa.Row, error: str) -> None:
-        _move_evaluation(connection, row.id, state=RunState.FAILED, error=error, ended=now, lease_until=None)
-        _event(connection, now, "evaluation.failed", stage_run_id=row.stage_run_id, error=error)
+        _move_evaluation(connection, now, row, RunState.FAILED, error=error, ended=now, lease_until=None)
 
     def _evaluation_again(self, connection: sa.Connection, now: float, row: sa.Row, error: str) -> None:
         backoff = 0.0 if row.attempt == 1 else min(MAX_BACKOFF_SECONDS, 2.0 ** (row.attempt - 2))
-        _move_evaluation(
-            connection, row.id, state=RunState.READY, error=error, ready_at=now + backoff, lease_until=None
-        )
+        _move_evaluation(connection, now, row, RunState.READY, error=error, ready_at=now + backoff, lease_until=None)
 
     # Leases
 
@@ -944,8 +1073,22 @@ def _insert_checkpoint(
     )
 
 
-def _move_evaluation(connection: sa.Connection, evaluation_id: int, **values: Any) -> None:
-    connection.execute(t.evaluations.update().where(t.evaluations.c.id == evaluation_id).values(**values))
+def _move_evaluation(connection: sa.Connection, now: float, row: sa.Row, state: RunState, **values: Any) -> None:
+    """Change an evaluation's state together with its event; the trigger refuses illegal moves."""
+    connection.execute(t.evaluations.update().where(t.evaluations.c.id == row.id).values(state=state, **values))
+    payload = {name: values.get(name) for name in ("score", "error")}
+    _event(connection, now, f"evaluation.{state}", stage_run_id=row.stage_run_id, **payload)
+
+
+def _forgiven(connection: sa.Connection, stage_run_id: int) -> int:
+    """The number of the last attempt before a person's latest retry; 0 where there was none."""
+    payload = connection.scalar(
+        sa.select(t.events.c.payload)
+        .where(t.events.c.stage_run_id == stage_run_id, t.events.c.kind == RETRIED)
+        .order_by(t.events.c.id.desc())
+        .limit(1)
+    )
+    return payload["after_attempt"] if payload else 0
 
 
 def _mark_busy(connection: sa.Connection, worker_id: int, doing: Mapping[str, Any]) -> None:

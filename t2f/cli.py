@@ -38,7 +38,7 @@ def print_json(value: object) -> None:
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar as a function of (done, total); silent lines where there is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
 
         def update(done: int, total: int) -> None:
@@ -152,7 +152,7 @@ def train_command(
 
     probe = training.probe.evaluation(data, load_judge(data)[1])
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks = {s.resolution: progress.add_task(f"{s.resolution} px", total=s.images, speed="") for s in stages}
 
         def stage_done(done: TrainedStage) -> None:

@@ -5,6 +5,7 @@ the field, what was given and what is allowed.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -279,7 +280,7 @@ def read_stages(file: Section) -> StagesSection:
     else:
         factor = 1000 if given[0] == "kimg" else 1
         scaled = [value * factor for value in lengths]
-        if not all(abs(value - round(value)) < 1e-6 for value in scaled):
+        if not all(math.isfinite(value) and abs(value - round(value)) < 1e-6 for value in scaled):
             raise SpecError(
                 f"{stages.where}: {given[0]} = {list(lengths)} is not allowed; give whole numbers of images"
             )

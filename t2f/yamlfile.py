@@ -11,6 +11,7 @@ from t2f.errors import SpecError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
+MAX_WHOLE = 2**63 - 1  # what a database column holds
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -46,15 +47,26 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-# YAML 1.1 takes 1e-4 for a string, since it has no point; everybody means the number.
+# Plain words and numbers as YAML 1.2 reads them. YAML 1.1 takes 1e-4 for a string, `on` and `no` for booleans, 010 for
+# eight and 1:30 for ninety; nobody means that, and a setting may have the values off and on.
+_BOOLEAN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_WHOLE = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
+_NOT_FINITE = re.compile(r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$")
 _FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+[eE][-+]?[0-9]+$|^[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?$|^[-+]?\.[0-9]+$"
 )
-_StrictLoader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_OURS = {
+    "tag:yaml.org,2002:bool": ("tTfF", (_BOOLEAN,)),
+    "tag:yaml.org,2002:int": ("-+0123456789", (_WHOLE,)),
+    "tag:yaml.org,2002:float": ("-+0123456789.", (_FLOAT, _NOT_FINITE)),
 }
-for _first in "-+0123456789.":
-    _StrictLoader.yaml_implicit_resolvers.setdefault(_first, []).insert(0, ("tag:yaml.org,2002:float", _FLOAT))
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OURS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, (_firsts, _patterns) in _OURS.items():
+    for _pattern in _patterns:
+        _StrictLoader.add_implicit_resolver(_tag, _pattern, list(_firsts))
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
@@ -95,7 +107,7 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
 
 
 def _refuse_strange(value: Any, where: str) -> None:
-    """Not-a-number and infinity, keys that are no words, and dates that YAML made of text."""
+    """Not-a-number, infinity, numbers no database holds, text no file holds, keys that are no words, dates."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str | int):
@@ -104,7 +116,21 @@ def _refuse_strange(value: Any, where: str) -> None:
     elif isinstance(value, list):
         for inner in value:
             _refuse_strange(inner, where)
+    elif isinstance(value, str) and not _is_encodable(value):
+        raise SpecError(
+            f"{where}: {value!r:.100} holds half a character (a lone surrogate); write the character itself"
+        )
+    elif isinstance(value, int) and not -MAX_WHOLE <= value <= MAX_WHOLE:
+        raise SpecError(f"{where}: a whole number beyond {MAX_WHOLE} is not allowed; give a smaller one")
     elif isinstance(value, float) and not math.isfinite(value):
         raise SpecError(f"{where}: {value} is not allowed; give a finite number")
     elif value is not None and not isinstance(value, str | int | float | bool):
         raise SpecError(f"{where}: {value!r} is not allowed; put text in quotes")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -42,7 +42,7 @@ class Filler:
             "sweeps",
             name=name,
             submitted=f"name: {name}\n",
-            resolved={"name": name, "stages": {"resolutions": list(RESOLUTIONS), "images": list(IMAGES)}},
+            resolved={"name": name, "plan": {"resolutions": list(RESOLUTIONS), "images": list(IMAGES)}},
             state=state,
             error=error,
             data_key="d" * 64,
