@@ -335,17 +335,14 @@ class Store:
             sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
             if sweep_state not in OPEN_SWEEPS:
                 return
-            trials = dict(
-                connection.execute(
-                    sa.select(t.trials.c.id, t.trials.c.state).where(
-                        t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
-                    )
+            open_trials = connection.execute(
+                sa.select(t.trials.c.id, t.trials.c.state).where(
+                    t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
                 )
-                .tuples()
-                .all()
             )
+            states = {row.id: row.state for row in open_trials}
             for wanted in demands:
-                if wanted.trial_id not in trials:
+                if wanted.trial_id not in states:
                     continue
                 stage_run_id = self._stage_run(connection, now, wanted, priority)
                 connection.execute(
@@ -360,7 +357,7 @@ class Store:
                     )
                     .on_conflict_do_nothing()
                 )
-                if trials[wanted.trial_id] == TrialState.WAITING:
+                if states[wanted.trial_id] == TrialState.WAITING:
                     self._move_trial(connection, now, wanted.trial_id, TrialState.RUNNING, None)
                 self._follow_demands(connection, now, stage_run_id)
 

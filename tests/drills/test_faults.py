@@ -133,14 +133,18 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(place, schedulers):
 
 
 def test_a_scheduler_that_is_killed_is_followed_by_one_that_goes_on(place, schedulers):
+    """First alone: its workers may finish what they hold. Then together with its workers."""
     sweep = submit(place, first=1200, second=1200)
     database = place.open()
-    for _ in range(2):
+    for with_workers in (False, True):
         schedulers.append(Scheduler(place))
+        found = schedulers[-1]
         workers = until(lambda: busy_worker(database, after_images=300) and reads.workers(database))
-        schedulers[-1].kill()
+        found.kill()
         for worker in workers:
-            until(lambda pid=worker.pid: not psutil.pid_exists(pid), seconds=30)
+            if with_workers and psutil.pid_exists(worker.pid):
+                os.kill(worker.pid, signal.SIGKILL)
+            until(lambda pid=worker.pid: not psutil.pid_exists(pid), seconds=60)
     schedulers.append(Scheduler(place))
     schedulers[-1].wait()
     assert_whole(place, sweep, database)
@@ -171,6 +175,7 @@ def test_a_damaged_checkpoint_is_passed_over(place, schedulers):
     schedulers.append(Scheduler(place, workers=1))
     worker = until(lambda: busy_worker(database, after_images=900))
     schedulers[0].kill()
+    os.kill(worker.pid, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(worker.pid), seconds=30)
     written = sorted(place.files.glob(f"stage_runs/{worker.doing['stage_run']}/1/*"), key=lambda path: int(path.stem))
     assert len(written) > 1

@@ -1,0 +1,324 @@
+"""The store under any order of claims, beats, pauses, wake-ups, losses and cancels, with a clock that rules move.
+
+Invariants: attempts strictly increase; at most one live lease a stage run; at most one completion; nothing is accepted
+from an old attempt; every state has its event; and whatever happened, the sweep comes to an end.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from scheduler import commands, reads
+from scheduler import tables as t
+from scheduler.database import migrate, open_database, sqlite_url
+from scheduler.space import Parameter, SearchSpace
+from scheduler.states import ACTIVE, OPEN_TRIALS, Outcome, RunState
+from scheduler.store import Assignment, StaleAttempt, Store
+from scheduler.sweepfile import Budget, EarlyTermination, ResolvedSweep
+from t2f.errors import UserError
+from t2f.probe import EvaluationSpec
+from t2f.spec import StagePlan
+from tests.scheduler.acting import finish, start
+from tests.scheduler.conftest import Clock
+
+LEASE = 10.0
+TRIALS = 4
+
+
+def small_sweep() -> ResolvedSweep:
+    """Two roots, two late values each, one rung at 8 px."""
+    plan = StagePlan(resolutions=(4, 8, 16), images=(40,) * 3, fade=(0.5,) * 3, batch=(8,) * 3)
+    parameters = (
+        Parameter(name="loss.name", values=("wgan-gp", "logistic-r1")),
+        Parameter(name="generator.learning_rate", values=(0.001, 0.002), from_stage=8),
+    )
+    return ResolvedSweep(
+        method="grid",
+        metric="score",
+        goal="maximize",
+        space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
+        early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
+        budget=Budget(),
+        num_gpus=None,
+        priority=50,
+        evaluation=EvaluationSpec(
+            captions=("a face",), seeds=1, num_images=16, split="validation", data_key="d", judge_sha256="j"
+        ),
+        checkpoint_seconds=30.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without rows, to be copied."""
+    path = tmp_path_factory.mktemp("machine") / "empty.sqlite"
+    database = open_database(sqlite_url(path))
+    migrate(database)
+    database.close()
+    return path
+
+
+Key = tuple[str, int]
+
+
+def key_of(job: Assignment) -> Key:
+    return (job.kind, job.stage_run_id if job.kind == "train" else job.evaluation_id)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    empty: Path  # set by the test
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "t2f.sqlite"
+        shutil.copy(self.empty, path)
+        self.clock = Clock()
+        self.store = Store(open_database(sqlite_url(path)), clock=self.clock)
+        self.jobs: list[Assignment] = []  # whatever a worker still believes to hold, zombies included
+        self.live: dict[Key, tuple[int, float]] = {}  # attempt, end of its lease, as the rules granted them
+        self.newest: dict[Key, int] = {}
+        self.claims = 0
+
+    @initialize()
+    def submit(self) -> None:
+        commands.submit_sweep(self.store, small_sweep(), name="s", submitted="", data_name="tiny")
+        self.workers = [
+            self.store.register_worker(name=f"w{n}", node="n", pid=n, device="cpu", share=1.0) for n in range(2)
+        ]
+        self.settle()
+
+    @property
+    def sweep(self) -> reads.Sweep:
+        return reads.sweep(self.store.database, "s")
+
+    def row(self, job: Assignment) -> sa.Row:
+        table = t.stage_runs if job.kind == "train" else t.evaluations
+        with self.store.database.read.begin() as connection:
+            return connection.execute(sa.select(table).where(table.c.id == key_of(job)[1])).one()
+
+    def write(self, job: Assignment, act: Callable[[], object], *, ends: bool = False) -> None:
+        """An act of a worker: refused without a trace where its attempt no longer counts."""
+        attempt, lease_until = self.live.get(key_of(job), (0, 0.0))
+        counts = attempt == job.attempt and self.clock.now <= lease_until
+        before = self.row(job)
+        try:
+            act()
+        except StaleAttempt:
+            # One that counts is refused only what its state does not allow: sealing what was canceled, or unstarted.
+            assert not counts or before.state != RunState.RUNNING
+            assert self.row(job) == before
+        else:
+            assert counts, f"attempt {job.attempt} wrote, but {attempt} counts until {lease_until}"
+            if ends:
+                del self.live[key_of(job)]
+
+    # What workers do
+
+    @rule(worker=st.integers(0, 1))
+    def claim(self, worker: int) -> None:
+        self.claims += 1
+        job = self.store.claim(self.workers[worker], f"c{self.claims}", lease_seconds=LEASE)
+        if job is not None:
+            assert job.attempt == self.newest.get(key_of(job), 0) + 1
+            assert key_of(job) not in self.live, "leased twice"
+            self.newest[key_of(job)] = job.attempt
+            self.live[key_of(job)] = (job.attempt, self.clock.now + LEASE)
+            self.jobs.append(job)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def claim_again_after_a_lost_answer(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+        if self.live.get(key_of(job), (0, 0.0))[0] == job.attempt:
+            again = self.store.claim(job.worker_id, job.claim_id, lease_seconds=LEASE)
+            assert (key_of(again), again.attempt) == (key_of(job), job.attempt)
+        elif job.kind == "train":
+            with pytest.raises(StaleAttempt):
+                self.store.claim(job.worker_id, job.claim_id, lease_seconds=LEASE)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+        self.write(job, lambda: start(self.store, job))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), score=st.sampled_from([0.2, 0.5, 0.5, 0.8]))
+    def end_well(self, data: st.DataObject, score: float) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+        self.write(job, lambda: finish(self.store, job, score=score), ends=True)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def beat(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+
+        def renew() -> None:
+            if job.kind == "train":
+                self.store.beat(job.stage_run_id, job.attempt, images=8, images_per_second=1.0, lease_seconds=LEASE)
+            else:
+                self.store.beat_evaluation(job.evaluation_id, job.attempt, lease_seconds=LEASE)
+            self.live[key_of(job)] = (job.attempt, self.clock.now + LEASE)
+
+        granted = dict(self.live)
+        counted = granted.get(key_of(job), (0, 0.0))
+        try:
+            renew()
+        except StaleAttempt:
+            assert counted[0] != job.attempt or self.clock.now > counted[1]
+        else:
+            assert counted[0] == job.attempt
+            assert self.clock.now <= counted[1]
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), infrastructure=st.booleans(), error=st.sampled_from(["OSError", "KeyError"]))
+    def end_badly(self, data: st.DataObject, infrastructure: bool, error: str) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+
+        def report() -> None:
+            if job.kind == "train":
+                self.store.report_error(
+                    job.stage_run_id, job.attempt, error=error, infrastructure=infrastructure, progressed=False
+                )
+            else:
+                self.store.evaluation_error(job.evaluation_id, job.attempt, error=error)
+
+        self.write(job, report, ends=True)
+
+    @precondition(lambda self: any(job.kind == "train" for job in self.jobs))
+    @rule(data=st.data(), how=st.sampled_from(["diverge", "preempt", "cancel"]))
+    def end_otherwise(self, data: st.DataObject, how: str) -> None:
+        job = data.draw(st.sampled_from([job for job in self.jobs if job.kind == "train"]))
+        acts = {
+            "diverge": lambda: self.store.report_diverged(job.stage_run_id, job.attempt, evidence={"loss": "nan"}),
+            "preempt": lambda: self.store.report_preempted(job.stage_run_id, job.attempt),
+            "cancel": lambda: self.store.acknowledge_cancel(job.stage_run_id, job.attempt),
+        }
+        if how == "cancel" and self.row(job).state != RunState.CANCELING:
+            with pytest.raises(StaleAttempt):
+                acts["cancel"]()
+        else:
+            self.write(job, acts[how], ends=True)
+
+    # What the scheduler and people do
+
+    @rule(seconds=st.sampled_from([0.5, 6.0, 11.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def expire(self) -> None:
+        over = {key for key, (_, until) in self.live.items() if until < self.clock.now}
+        assert self.store.expire_leases() == len(over)
+        for key in over:
+            del self.live[key]
+
+    @rule()
+    def settle(self) -> None:
+        commands.settle(self.store, self.sweep)
+
+    @rule(number=st.integers(0, TRIALS - 1))
+    def cancel_trial(self, number: int) -> None:
+        trial = reads.trials(self.store.database, self.sweep.id)[number]
+        try:
+            commands.cancel_trial(self.store, trial)
+        except UserError:
+            assert not trial.is_open
+
+    @rule(number=st.integers(0, TRIALS - 1))
+    def retry_trial(self, number: int) -> None:
+        trial = reads.trials(self.store.database, self.sweep.id)[number]
+        try:
+            commands.retry_trial(self.store, self.sweep, trial)
+        except UserError:
+            assert trial.state not in ("failed", "diverged")
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        (commands.pause_sweep if paused else commands.resume_sweep)(self.store, self.sweep)
+
+    # What holds after each step
+
+    @invariant()
+    def rows_agree(self) -> None:
+        with self.store.database.read.begin() as connection:
+            runs = connection.execute(sa.select(t.stage_runs)).all()
+            evaluations = connection.execute(sa.select(t.evaluations)).all()
+            attempts = connection.execute(sa.select(t.attempts)).all()
+            events = connection.execute(
+                sa.select(t.events).where(t.events.c.kind.like("stage_run.%")).order_by(t.events.c.id)
+            ).all()
+            trials = connection.execute(sa.select(t.trials)).all()
+            demands = connection.execute(sa.select(t.demands)).all()
+        assert len(trials) == TRIALS
+        open_trials = {trial.id for trial in trials if trial.state in OPEN_TRIALS}
+        told = {event.stage_run_id: event.kind for event in events}
+        for run in runs:
+            mine = [attempt for attempt in attempts if attempt.stage_run_id == run.id]
+            assert sorted(attempt.number for attempt in mine) == list(range(1, run.attempt + 1))
+            live = [attempt.number for attempt in mine if attempt.ended is None]
+            assert live == ([run.attempt] if run.state in ACTIVE else [])
+            assert (run.lease_until is not None) == (run.state in ACTIVE)
+            done = sum(attempt.outcome == Outcome.DONE for attempt in mine)
+            assert done == (run.state == RunState.DONE), "completed at most once"
+            assert told[run.id] == f"stage_run.{run.state}"
+            wanted = [
+                demand.paused for demand in demands if demand.stage_run_id == run.id and demand.trial_id in open_trials
+            ]
+            if run.state == RunState.READY:
+                assert 0 in wanted, "ready, but nobody wants it"
+        for evaluation in evaluations:
+            assert (evaluation.lease_until is not None) == (evaluation.state in ACTIVE)
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "workers"):
+                self.come_to_an_end()
+        finally:
+            self.store.database.close()
+            self._folder.cleanup()
+
+    def come_to_an_end(self) -> None:
+        commands.resume_sweep(self.store, self.sweep)
+        for _ in range(100):
+            self.clock.now += 100
+            self.store.expire_leases()
+            self.claims += 1
+            job = self.store.claim(self.workers[0], f"c{self.claims}", lease_seconds=LEASE)
+            if job is not None:
+                start(self.store, job)
+                finish(self.store, job)
+            elif commands.settle(self.store, self.sweep):
+                commands.end_sweep(self.store, self.sweep)
+                break
+        assert not self.sweep.is_open, [str(one.state) for one in reads.trials(self.store.database, self.sweep.id)]
+        self.rows_agree()
+
+
+def test_the_store_under_any_order_of_events(empty):
+    StoreMachine.empty = empty
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
