@@ -27,10 +27,10 @@ from dashboard.models import (
 from dashboard.wording import trial_url
 from scheduler import page_reads
 from scheduler.database import Database
+from scheduler.ranking import Standing, rank
 from scheduler.states import RunState, TrialState
 
 CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake")
-UNRANKED = (TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED)
 PART_ORDER = ("fidelity", "text", "attribute_share", "swd", "colour_distance", "shuffle_gap")
 
 
@@ -227,18 +227,12 @@ def sample_file(database: Database, evaluation_id: int) -> SampleFile:
 
 
 def ranked(rows: SweepRows) -> list[Trial]:
-    """Trials that got further come first, then those with the better score, then those without any."""
-    entries = []
-    for row in rows.trials:
-        path = rows.paths.get(row.id, [])
-        scored = [rows.runs[number] for number in path if rows.runs[number].score is not None]
-        entries.append((row, path, scored[-1] if scored and row.state not in UNRANKED else None))
-    entries.sort(
-        key=lambda entry: (
-            (-entry[2].resolution, -entry[2].score.value, entry[0].number) if entry[2] else (0, 0.0, entry[0].number)
-        )
-    )
-    best = rows.summary.best_trial
+    """Trials in the order of the command line's ranking, then those that are not ranked."""
+    metric, goal = rows.sweep.resolved.get("metric", "score"), rows.sweep.resolved.get("goal", "maximize")
+    measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
+    ranking = rank([standing(row, run, metric) for row in rows.trials if (run := measured[row.id])], goal=goal)
+    places = {one.standing.trial_id: place for place, one in enumerate(ranking)}
+    ranks = {one.standing.trial_id: one.rank for one in ranking}
     return [
         Trial(
             sweep=rows.sweep.name,
@@ -246,19 +240,37 @@ def ranked(rows: SweepRows) -> list[Trial]:
             name=f"{rows.sweep.name}/T{row.number}",
             state=row.state,
             origin=row.origin,
-            rank=index if scored else None,
-            is_best=f"{rows.sweep.name}/T{row.number}" == best,
+            rank=ranks.get(row.id),
+            is_best=places.get(row.id) == 0,
             parameters=row.parameters,
-            score=scored.score if scored else None,
-            scored_at=scored.resolution if scored else None,
-            parts=scored.parts if scored else [],
-            stage_runs=path,
+            score=run.score if (run := measured[row.id]) else None,
+            scored_at=run.resolution if run else None,
+            parts=run.parts if run else [],
+            stage_runs=rows.paths.get(row.id, []),
             reason=rows.reasons.get(row.id),
             created=row.created,
             ended=row.ended,
         )
-        for index, (row, path, scored) in enumerate(entries, start=1)
+        for row in sorted(rows.trials, key=lambda row: (places.get(row.id, len(places)), row.number))
     ]
+
+
+def last_measured(rows: SweepRows, trial_id: int) -> StageRun | None:
+    """The deepest stage run of a trial that has a score."""
+    scored = [rows.runs[number] for number in rows.paths.get(trial_id, []) if rows.runs[number].score is not None]
+    return scored[-1] if scored else None
+
+
+def standing(row: Row, run: StageRun, metric: str) -> Standing:
+    values = {item.name: item.value for item in (run.score, *run.parts)}
+    return Standing(
+        trial_id=row.id,
+        number=row.number,
+        state=TrialState(row.state),
+        stage_run_id=run.id,
+        resolution=run.resolution,
+        value=values.get(metric),
+    )
 
 
 def sharing(rows: SweepRows) -> Sharing:

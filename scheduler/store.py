@@ -752,6 +752,7 @@ class Store:
             self._move(
                 connection, now, stage_run_id, RunState.READY, ready_at=now, seconds=_spent(connection, row, now)
             )
+            self._follow_demands(connection, now, stage_run_id)
 
     def report_diverged(self, stage_run_id: int, attempt: int, *, evidence: Mapping[str, Any]) -> None:
         with self._transaction() as (connection, now):
@@ -819,6 +820,8 @@ class Store:
             return
         backoff = 0.0 if lost + errors == 0 else min(MAX_BACKOFF_SECONDS, 2.0 ** (lost + errors - 1))
         self._move(connection, now, row.id, RunState.READY, error=error, ready_at=now + backoff, seconds=spent)
+        # Its sweep may have been paused while it ran: then it waits, like all the others.
+        self._follow_demands(connection, now, row.id)
 
     def _budget(self, connection: sa.Connection, stage_run_id: int) -> RetryBudget:
         """The largest among those who want the stage run."""

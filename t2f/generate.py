@@ -57,7 +57,7 @@ class Bundle:
             raise SpecError(f"truncation = {truncation} is not allowed; it must be a number from 0 to 1")
         encoded = [self.vocabulary.encode(sentence, self.max_tokens) for sentence in sentences]
         for sentence, tokens in zip(sentences, encoded, strict=True):
-            if not tokens:
+            if not tokens or not any(character.isalnum() for character in sentence):
                 raise SpecError(f"the sentence {sentence!r} has no words; describe a face, for example 'brown hair'")
         tokens_BT, lengths_B = pad_tokens(encoded)
         noise_BZ = truncation * torch.cat([self._noise(seed) for seed in seeds])

@@ -20,6 +20,8 @@ def prepare_environment(home: Path) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token_file(home)))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray would run its workers at the lowest priority, behind everything else on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet_threads()
     # First-touch page faults are dear: let malloc keep its memory.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")

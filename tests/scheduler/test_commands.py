@@ -1,7 +1,10 @@
 """Submitting and settling: the same end whatever happens in between."""
 
+import dataclasses
 import itertools
 import random
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -10,8 +13,10 @@ from scheduler import commands, reads
 from scheduler.commands import Tree
 from scheduler.states import SweepState, TrialState
 from scheduler.store import StaleAttempt, Store
+from scheduler.sweepfile import EarlyTermination
 from scheduler.tables import metadata
 from t2f.errors import UserError
+from t2f.spec import StagePlan
 from tests.scheduler.acting import claim, finish, start, work_off
 from tests.scheduler.conftest import DEMO_LIKE
 
@@ -218,6 +223,7 @@ def test_what_ended_cannot_be_canceled_or_paused(store, submit):
         ("s/T99", "there is no trial"),
         ("nope/T0", "there is no sweep 'nope'"),
         ("T-1", "no trial's name"),
+        ("s/T\u00b2", "no trial's name"),
     ],
 )
 def test_trials_that_do_not_exist_are_named(store, submit, name, message):
@@ -238,3 +244,153 @@ def test_provenance_names_code_and_packages():
     found = commands.provenance()
     assert found["packages"]["torch"].startswith("2.")
     assert found["commit"] is None or len(found["commit"]) == 40
+
+
+def test_the_grid_of_the_first_sweep_trains_two_two_six_and_two(store, resolved, worker):
+    """Two losses, three rates from 16 px on, 4 to 32 px: what is shared is trained once."""
+    small = resolved(DEMO_LIKE)
+    plan = StagePlan(resolutions=(4, 8, 16, 32), images=(40,) * 4, fade=(0.5,) * 4, batch=(8,) * 4)
+    late = tuple(
+        dataclasses.replace(parameter, from_stage=16) if parameter.from_stage else parameter
+        for parameter in small.space.parameters
+    )
+    wanted = dataclasses.replace(
+        small,
+        space=dataclasses.replace(small.space, plan=plan, parameters=late),
+        early_terminate=EarlyTermination(type="halving", eta=3, min_stage=16),
+    )
+    tree = commands.submit_sweep(store, wanted, name="s", submitted="", data_name="tiny")
+    assert (tree.trials, tree.stage_runs) == (6, {4: 2, 8: 2, 16: 6, 32: 6})
+    sweep = reads.sweep(store.database, "s")
+    while not commands.settle(store, sweep):
+        assert work_off(store, worker, scores)
+    progress = reads.progress(store.database, sweep)
+    trained = [run.resolution for run in progress.stage_runs]
+    assert {resolution: trained.count(resolution) for resolution in plan.resolutions} == {4: 2, 8: 2, 16: 6, 32: 2}
+    assert progress.saved_by_sharing == 6 * 3 + 2 - 12
+    assert states(store, sweep) == EXPECTED
+
+
+ONE_RUNG_MORE = DEMO_LIKE.replace("min_stage: 8", "min_stage: 4")
+
+
+def to_the_end(store, sweep, worker) -> None:
+    for _ in range(30):
+        if commands.settle(store, sweep):
+            return
+        work_off(store, worker, scores)
+    pytest.fail(f"the sweep hangs: {states(store, sweep)}")
+
+
+def test_canceling_one_of_the_trials_on_a_stage_run_does_not_hold_the_others_up(store, submit, worker):
+    sweep = submit(text=ONE_RUNG_MORE)
+    work_off(store, worker, at_most=2)
+    commands.cancel_trial(store, reads.trials(store.database, sweep.id)[0])
+    to_the_end(store, sweep, worker)
+    assert states(store, sweep)[0] == "canceled"
+    assert "complete" in states(store, sweep)
+
+
+def test_a_metric_without_a_value_at_a_rung_ends_the_trial_with_the_reason(store, submit, worker):
+    sweep = submit(text=DEMO_LIKE + "metric: {name: swd}\n")  # swd begins at 16 px
+    to_the_end(store, sweep, worker)
+    assert states(store, sweep) == ["failed"] * 6
+    with store.database.read.begin() as connection:
+        reasons = connection.scalars(
+            sa.select(metadata.tables["events"].c.payload).where(metadata.tables["events"].c.kind == "trial.failed")
+        ).all()
+    assert all("swd has no value at 8 px" in reason["reason"] for reason in reasons)
+
+
+class Interrupted(Store):
+    """Lets somebody else write just before the demands of a round are written."""
+
+    def __init__(self, database, clock, act) -> None:
+        super().__init__(database, clock=clock)
+        self._act = act
+
+    def demand(self, *args, **kwargs):
+        self._act()
+        return super().demand(*args, **kwargs)
+
+
+def test_a_trial_canceled_while_its_next_stage_is_decided_wants_nothing(store, submit, worker, clock):
+    sweep = submit()
+    work_off(store, worker, at_most=2)
+
+    def cancel() -> None:
+        for trial in reads.trials(store.database, sweep.id):
+            if trial.is_open:
+                commands.cancel_trial(store, trial)
+
+    commands.settle(Interrupted(store.database, clock, cancel), sweep)
+    assert set(states(store, sweep)) == {"canceled"}
+    while (job := claim(store, worker)) is not None:
+        assert job.kind == "evaluate"
+        start(store, job)
+        finish(store, job)
+
+
+def test_a_sweep_paused_while_its_next_stages_are_decided_starts_none(store, submit, worker, clock):
+    sweep = submit()
+    work_off(store, worker, at_most=2)
+    commands.settle(Interrupted(store.database, clock, lambda: commands.pause_sweep(store, sweep)), sweep)
+    while (job := claim(store, worker)) is not None:
+        assert job.kind == "evaluate"
+        start(store, job)
+        finish(store, job)
+    commands.resume_sweep(store, sweep)
+    assert claim(store, worker).kind == "train"
+
+
+def test_ending_a_sweep_that_was_canceled_meanwhile_leaves_it_canceled(store, submit, worker):
+    sweep = submit()
+    to_the_end(store, sweep, worker)
+    commands.cancel_sweep(store, sweep)
+    commands.end_sweep(store, sweep)
+    assert reads.sweep(store.database, "s").state == SweepState.CANCELED
+
+
+def test_a_broken_trial_keeps_its_path_and_can_be_retried(store, submit, worker):
+    sweep = submit()
+    job = claim(store, worker)
+    start(store, job)
+    store.report_diverged(job.stage_run_id, 1, evidence={"loss": "nan"})
+    to_the_end(store, sweep, worker)
+    commands.end_sweep(store, sweep)
+    path = reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key)
+    broken = [trial for trial in reads.trials(store.database, sweep.id) if trial.state == TrialState.DIVERGED]
+    assert [[run.state for run in path[trial.id]] for trial in broken] == [["diverged"]] * 3
+    commands.retry_trial(store, sweep, broken[1])
+    again = reads.sweep(store.database, "s")
+    assert again.state == SweepState.RUNNING
+    to_the_end(store, again, worker)
+    ended = {trial.id: trial.state for trial in reads.trials(store.database, sweep.id)}
+    assert ended[broken[0].id] == TrialState.DIVERGED
+    assert ended[broken[1].id] in (TrialState.COMPLETE, TrialState.PRUNED)
+    with pytest.raises(UserError, match="only a failed or diverged trial can be retried"):
+        commands.retry_trial(store, sweep, broken[1])
+
+
+def test_a_retry_by_hand_has_fresh_budgets(store, submit, worker, clock):
+    sweep = submit(text=DEMO_LIKE.replace("values: [wgan-gp, logistic-r1]", "value: wgan-gp"))
+    for number in range(2):
+        clock.now += 1000
+        job = claim(store, worker)
+        start(store, job)
+        store.report_error(job.stage_run_id, job.attempt, error=f"{number}", infrastructure=False, progressed=True)
+    commands.settle(store, sweep)
+    assert set(states(store, sweep)) == {"failed"}
+    commands.retry_trial(store, sweep, reads.trial(store.database, "s/T0"))
+    job = claim(store, worker)
+    start(store, job)
+    store.report_error(job.stage_run_id, job.attempt, error="once more", infrastructure=False, progressed=True)
+    assert states(store, sweep)[0] == "running"
+    to_the_end(store, sweep, worker)
+    assert states(store, sweep) == ["complete", "failed", "failed"]
+
+
+def test_the_scheduler_decides_without_torch_and_ray():
+    code = "import sys, scheduler.commands; print([name for name in ('torch', 'ray') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from scheduler import commands, reads
 from scheduler import tables as t
-from scheduler.states import RunState, TrialState
+from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import Assignment, Orders, StaleAttempt
 from tests.scheduler.acting import claim, finish, start, work_off
 
@@ -48,6 +48,8 @@ def test_a_claim_whose_answer_was_lost_is_given_again(store, submit, worker):
     assert len(reads.attempts(store.database, first.stage_run_id)) == 1
     start(store, first)
     store.report_error(first.stage_run_id, 1, error="x", infrastructure=True, progressed=True)
+    with pytest.raises(StaleAttempt):
+        store.claim(worker, "same", lease_seconds=10)
     claim(store, worker)
     claim(store, worker)
     with pytest.raises(StaleAttempt):
@@ -351,3 +353,72 @@ def test_two_processes_claim_everything_once(store, submit):
     with store.database.read.begin() as connection:
         assert set(connection.scalars(sa.select(t.stage_runs.c.state))) == {RunState.DONE}
         assert set(connection.scalars(sa.select(t.stage_runs.c.attempt))) == {1}
+
+
+def test_faults_of_the_machine_and_of_the_code_have_budgets_apart(store, submit, worker, clock):
+    submit(text=ONE_TRIAL)
+    assert fail(store, worker, clock, "OSError: disk", infrastructure=True, progressed=True) == RunState.READY
+    assert fail(store, worker, clock, "KeyError: x", infrastructure=False, progressed=True) == RunState.READY
+    assert fail(store, worker, clock, "KeyError: y", infrastructure=False, progressed=True) == RunState.FAILED
+    assert outcomes(store, 1) == ["infrastructure", "error", "error"]
+
+
+def test_reported_faults_of_the_machine_use_their_budget_up(store, submit, worker, clock):
+    submit(text=ONE_TRIAL + "retry: {infrastructure: 3}\n")
+    found = [fail(store, worker, clock, f"disk {n}", infrastructure=True, progressed=True) for n in range(4)]
+    assert found == [RunState.READY] * 3 + [RunState.FAILED]
+
+
+def test_an_evaluation_that_never_fails_the_same_way_is_given_up_too(store, submit, worker, clock):
+    sweep = submit(text=ONE_TRIAL)
+    job = claim(store, worker)
+    start(store, job)
+    finish(store, job)
+    commands.settle(store, sweep)
+    for number in range(11):
+        clock.now += 1000
+        job = claim(store, worker)
+        assert job.kind == "evaluate"
+        start(store, job)
+        store.evaluation_error(job.evaluation_id, job.attempt, error=f"at 0x{number}")
+    with store.database.read.begin() as connection:
+        assert connection.scalar(sa.select(t.evaluations.c.state)) == RunState.FAILED
+
+
+def test_a_lost_stage_run_of_a_paused_sweep_waits(store, submit, worker, clock):
+    sweep = submit(text=ONE_TRIAL)
+    job = claim(store, worker)
+    commands.pause_sweep(store, sweep)
+    clock.now += 100
+    store.expire_leases()
+    clock.now += 100
+    assert run_row(store, job.stage_run_id).state == RunState.WAITING
+    assert claim(store, worker) is None
+    commands.resume_sweep(store, sweep)
+    assert claim(store, worker).attempt == 2
+
+
+def test_what_has_ended_keeps_its_state(store, submit):
+    sweep = submit()
+    trial = reads.trials(store.database, sweep.id)[0]
+    assert store.cancel_sweep(sweep.id, reason="x")
+    assert not store.cancel_sweep(sweep.id, reason="x")
+    assert not store.set_sweep_state(sweep.id, SweepState.COMPLETE)
+    assert not store.set_sweep_paused(sweep.id, paused=True)
+    assert store.set_trial_states({trial.id: TrialState.COMPLETE}) == frozenset()
+    assert reads.sweep(store.database, "s").state == SweepState.CANCELED
+    assert reads.trials(store.database, sweep.id)[0].state == TrialState.CANCELED
+
+
+def test_every_change_of_state_has_its_event(store, submit, worker):
+    sweep = submit(text=ONE_TRIAL)
+    while not commands.settle(store, sweep):
+        work_off(store, worker)
+    commands.end_sweep(store, sweep)
+    with store.database.read.begin() as connection:
+        kinds = connection.scalars(sa.select(t.events.c.kind).order_by(t.events.c.id)).all()
+    training = [f"stage_run.{state}" for state in ("waiting", "ready", "leased", "running", "done")]
+    measuring = [f"evaluation.{state}" for state in ("ready", "leased", "running", "done")]
+    assert [kind for kind in kinds if kind.startswith("stage_run")] == training * 2
+    assert [kind for kind in kinds if kind.startswith("evaluation")] == measuring * 2
+    assert [kind for kind in kinds if kind.startswith("trial")] == ["trial.running", "trial.complete"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -319,6 +319,7 @@ def test_the_store_under_any_order_of_events(empty):
             stateful_step_count=40,
             deadline=None,
             database=None,
+            phases=(Phase.generate,),  # shrinking over a real database takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )

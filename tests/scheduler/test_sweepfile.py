@@ -96,6 +96,7 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         ("stages/kimg", "x", "a list of 3 numbers"),
         ("stages/kimg", [1, 2, 0], "stages.images = 0"),
         ("stages/kimg", [1, 2, 0.0001], "give whole numbers of images"),
+        ("stages/kimg", [1, 2, 1e306], "give whole numbers of images"),
         ("stages/images", [1, 2, 3], "give the lengths once"),
         ("stages/batch", 0, "stages.batch = 0"),
         ("stages/batch", -1, "stages.batch = -1"),
@@ -149,3 +150,8 @@ def test_probe_captions_are_read_and_kept(tmp_path):
 def test_scientific_notation_is_a_number():
     content = {**GOOD, **parse_yaml("parameters: {generator.learning_rate: {values: [1e-4, 1e-3]}}", source="x")}
     assert read(content).parameters[0].values == (1e-4, 1e-3)
+
+
+def test_off_and_on_are_the_words_they_look_like():
+    content = {**GOOD, **parse_yaml("parameters: {text.normalise: {values: [off, on]}}", source="x")}
+    assert read(content).parameters[0].values == ("off", "on")

@@ -131,3 +131,45 @@ def test_every_setting_says_what_it_is():
         assert field.metadata["text"], name
         assert scope_of(name) in ("architecture", "training")
         assert field.metadata["choices"] or field.metadata["low"] is not None, name
+
+
+TRAINING_SETTINGS = sorted(name for name in SETTINGS if scope_of(name) == "training")
+
+
+def value_of(name: str) -> st.SearchStrategy:
+    """Any legal value of a setting."""
+    meta = SETTINGS[name].metadata
+    if meta["choices"]:
+        return st.sampled_from(meta["choices"])
+    kind = st.integers if isinstance(Settings().flat()[name], int) else st.floats
+    return kind(min_value=type(Settings().flat()[name])(meta["low"]), max_value=meta["high"])
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_one_field_changed_changes_the_keys_from_its_stage_on_and_none_before(data):
+    """Over any recipe: equal keys before the change, other keys from it on, and none changed where nothing trains."""
+    names = data.draw(st.lists(st.sampled_from(TRAINING_SETTINGS), unique=True, max_size=4))
+    values = {name: data.draw(value_of(name)) for name in names}
+    base = dataclasses.replace(BASE, settings=BASE.settings.with_values(values))
+    stage = data.draw(st.integers(0, 2))
+    field = data.draw(st.sampled_from(["seed", "data_key", "images", "batch", "fade", "setting"]))
+    first: int | None = stage
+    if field in ("seed", "data_key"):
+        first = 0
+        changed = dataclasses.replace(base, **{field: {"seed": 2, "data_key": "e"}[field]})
+    elif field == "setting":
+        name = data.draw(st.sampled_from(TRAINING_SETTINGS))
+        before = base.settings.flat()
+        after = data.draw(value_of(name))
+        changed = dataclasses.replace(base, late={PLAN.resolutions[stage]: {name: after}})
+        if after == before[name] or not has_effect(name, before):
+            first = None
+    else:
+        entries = list(getattr(PLAN, field))
+        entries[stage] = {"images": entries[stage] + 7, "batch": entries[stage] + 1, "fade": 0.9}[field]
+        changed = dataclasses.replace(base, plan=dataclasses.replace(PLAN, **{field: tuple(entries)}))
+        if field == "fade" and stage == 0:
+            first = None
+    equal = [a == b for a, b in zip(stage_keys(base.stages()), stage_keys(changed.stages()), strict=True)]
+    assert equal == [first is None or index < first for index in range(3)]

@@ -1,0 +1,181 @@
+"""Every page and every address of the API, on a half-finished sweep, and everything bad that can be sent to them."""
+
+import json
+import re
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from dashboard.app import create_app
+from scheduler.home import Home
+from tests.dashboard.client import Client
+from tests.dashboard.conftest import fill
+from tests.dashboard.fill import Filler, fill_large
+
+
+def test_the_start_page_lists_sweeps_with_their_progress(client):
+    page = client.get("/").text
+    assert "demo" in page
+    assert "running" in page
+    found = client.get("/api/v1/sweeps").json()["sweeps"]
+    assert [(one["name"], one["trials"]) for one in found] == [("demo", 6)]
+    assert found[0]["trials_by_state"] == {"pruned": 2, "running": 4}
+
+
+def test_a_sweep_shows_its_trials_best_first(client):
+    page = client.get("/sweeps/demo").text
+    found = client.get("/api/v1/sweeps/demo").json()
+    order = [trial["number"] for trial in found["ranking"]]
+    assert order[0] == 4
+    assert [trial["rank"] for trial in found["ranking"]] == [1, 2, 3, 4, 5, 6]
+    assert found["ranking"][0]["is_best"]
+    assert [page.index(f">T{number}<") for number in order] == sorted(page.index(f">T{number}<") for number in order)
+    assert "shared by 3 trials" in page
+    assert "16 px: rank" in page, "why a trial was pruned"
+    assert found["varying"] == ["loss.name", "generator.learning_rate"]
+    assert found["sharing"]["wanted"] - found["sharing"]["stage_runs"] == 8
+
+
+def test_a_trial_shows_every_stage(client):
+    page = client.get("/sweeps/demo/trials/4").text
+    for px in (4, 8, 16, 32):
+        assert f"{px} px" in page
+    assert "a woman with long blond hair and glasses" in page
+    assert "<svg" in page, "curves"
+    found = client.get("/api/v1/sweeps/demo/trials/1").json()
+    assert [stage["resolution"] for stage in found["stages"]] == [4, 8, 16, 32]
+    assert [attempt["outcome"] for attempt in found["stages"][0]["attempts"]] == ["lost", "done"]
+    assert found["stages"][0]["curves"]["loss_d"]
+
+
+def test_workers_are_a_plain_table(client):
+    page = client.get("/workers").text
+    for word in ("worker-2", "desk", "812", "32 px", "lost"):
+        assert word in page, word
+    names = [worker["name"] for worker in client.get("/api/v1/workers").json()["workers"]]
+    assert sorted(names) == ["worker-1", "worker-2", "worker-3"]
+
+
+def test_samples_are_served_by_id_and_cached(client):
+    addresses = set(re.findall(r'(?:src|href)="(/samples/[^"]+)"', client.get("/sweeps/demo").text))
+    assert addresses
+    for address in addresses:
+        answer = client.get(address.replace("&amp;", "&"))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.content.startswith(b"\x89PNG")
+    again = client.get(address, headers={"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_a_face_from_a_sentence(client):
+    wish = {"sentence": "a person with curly redd hair", "faces": 3, "seed": 5}
+    answer = client.post("/api/v1/generate", json=wish)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["unknown_words"] == {"redd": "red"}
+    assert client.get(found["picture"]).content.startswith(b"\x89PNG")
+    form = client.post("/generate", data={"sentence": "curly red hair", "faces": "2", "seed": "1"})
+    assert form.status_code == 303
+    assert "curly red hair" in client.get(form.headers["location"]).text
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({}, 422),
+        ({"sentence": ""}, 422),
+        ({"sentence": "x" * 5000}, 422),
+        ({"sentence": "?!", "faces": 0}, 422),
+        ({"sentence": "hair", "faces": 10**6}, 422),
+        ({"sentence": "hair", "seed": -1}, 422),
+        ({"sentence": "hair", "seed": 2**40}, 422),
+        ({"sentence": "hair", "model": 10**6}, 404),
+        ({"sentence": "hair", "faces": "many"}, 422),
+        ({"sentence": "hair\ud800"}, 422),
+    ],
+    ids=str,
+)
+def test_wishes_that_cannot_be_drawn(client, wish, status):
+    answer = client.post("/api/v1/generate", content=json.dumps(wish), headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/sweeps/nope",
+        "/sweeps/demo/trials/999",
+        "/sweeps/demo/trials/0x1",
+        "/sweeps/demo/trials/99999999999999999999",
+        "/sweeps/demo/trials/-1",
+        "/sweeps/..%2f..%2fetc",
+        "/samples/999999.png",
+        "/samples/../../etc/passwd",
+        "/samples/%2e%2e%2f%2e%2e%2fetc%2fpasswd.png",
+        "/samples/%252e%252e/1.png",
+        "/samples/1%00.png",
+        "/samples/..\\..\\x.png",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/nothing/here",
+        "/?limit=-1",
+        "/?limit=1000000000",
+        "/?offset=-1",
+        "/api/v1/sweeps?limit=-1",
+        "/api/v1/sweeps?limit=1000000000",
+        "/api/v1/sweeps/demo?offset=x",
+        "/sweeps/demo/trials/1?stage=x",
+    ],
+)
+def test_bad_addresses_get_a_4xx_and_a_sentence(client, address):
+    answer = client.get(address)
+    assert 400 <= answer.status_code < 500, answer.status_code
+    assert answer.text
+    assert "Traceback" not in answer.text
+    assert "root:" not in answer.text
+
+
+def test_names_from_outside_are_shown_as_text(tmp_path):
+    place = Home(path=tmp_path / "home")
+    database = place.create()
+    evil = "<script>alert(1)</script>"
+
+    def write(connection) -> None:
+        filler = Filler(connection, place.files, time.time())
+        sweep = filler.sweep(evil, error="=cmd()'; DROP TABLE sweeps; --")
+        filler.trial(sweep, 0, {"loss.name": evil})
+        filler.worker(evil)
+
+    fill(database, write)
+    client = Client(create_app(place.path, database, port=8250))
+    for address in ("/", "/sweeps/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/workers"):
+        assert evil not in client.get(address).text
+    assert "&lt;script&gt;" in client.get("/").text
+    database.close()
+
+
+def test_an_empty_home_has_pages_too(tmp_path):
+    place = Home(path=tmp_path / "home")
+    database = place.create()
+    client = Client(create_app(place.path, database, port=8250))
+    for address in ("/", "/workers", "/generate"):
+        assert client.get(address).status_code == 200
+    assert client.post("/api/v1/generate", json={"sentence": "hair"}).status_code == 409
+    database.close()
+
+
+def test_a_hundred_trials_take_few_queries(tmp_path):
+    place = Home(path=tmp_path / "home")
+    database = place.create()
+    fill(database, lambda connection: fill_large(connection, place.files))
+    counted = []
+    sa.event.listen(database.read, "before_cursor_execute", lambda *_: counted.append(1))
+    client = Client(create_app(place.path, database, port=8250))
+    page = client.get("/sweeps/large")
+    assert page.status_code == 200
+    assert page.text.count("<tr") > 90
+    assert len(counted) < 25
+    database.close()
