@@ -68,7 +68,10 @@
 
   function update(html) {
     const focused = document.activeElement;
+    const { scrollX, scrollY } = window;
     changeChildren(region, parsed(html));
+    // The browser's scroll anchoring takes a moved node for one that the reader followed.
+    if (window.scrollX !== scrollX || window.scrollY !== scrollY) window.scrollTo(scrollX, scrollY);
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     mark();
   }

@@ -315,7 +315,7 @@ def test_the_store_under_any_order_of_events(empty):
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=20,
+            max_examples=12,
             stateful_step_count=40,
             deadline=None,
             database=None,
