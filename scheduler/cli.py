@@ -36,7 +36,7 @@ from workers.environment import prepare_environment
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A face from a sentence, found by a sweep.")
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, pause, resume, cancel.")
-trial_app = typer.Typer(no_args_is_help=True, help="Trials: show, cancel.")
+trial_app = typer.Typer(no_args_is_help=True, help="Trials: show, cancel, retry.")
 worker_app = typer.Typer(no_args_is_help=True, help="Workers: list.")
 app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
@@ -251,6 +251,15 @@ def trial_cancel(name: str, home: HomeOption = DEFAULT_HOME) -> None:
     console.print(f"{trial.name}: canceled")
 
 
+@trial_app.command("retry")
+def trial_retry(name: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """Try a failed or diverged trial again where it broke, with fresh retry budgets."""
+    store = Store(home_of(home).open())
+    trial = reads.trial(store.database, name)
+    commands.retry_trial(store, reads.sweep(store.database, trial.sweep_name), trial)
+    console.print(f"{trial.name}: tried again")
+
+
 @app.command("best")
 def best_command(
     name: Annotated[str, typer.Argument(help="The sweep's name.")],
@@ -278,7 +287,7 @@ def best_command(
         print_json(facts)
         return
     for key, value in facts.items():
-        console.print(f"{key}: {value}", soft_wrap=True)
+        console.print(f"{key}: {value}")
 
 
 @worker_app.command("ls")

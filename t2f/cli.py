@@ -18,7 +18,7 @@ from t2f.trainfile import read_training_file
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 HomeOption = Annotated[
     Path,

@@ -129,8 +129,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What workers do
 
-    @rule(worker=st.integers(0, 1))
-    def claim(self, worker: int) -> None:
+    @rule(worker=st.integers(0, 1), begins=st.booleans())
+    def claim(self, worker: int, begins: bool) -> None:
         self.claims += 1
         job = self.store.claim(self.workers[worker], f"c{self.claims}", lease_seconds=LEASE)
         if job is not None:
@@ -139,6 +139,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.newest[key_of(job)] = job.attempt
             self.live[key_of(job)] = (job.attempt, self.clock.now + LEASE)
             self.jobs.append(job)
+            if begins:
+                self.write(job, lambda: start(self.store, job))
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -184,6 +186,20 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             assert counted[0] == job.attempt
             assert self.clock.now <= counted[1]
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def wake_after_the_lease(self, data: st.DataObject) -> None:
+        """A lease that is over is over, even before anybody has noticed."""
+        key = data.draw(st.sampled_from(sorted(self.live)))
+        attempt, lease_until = self.live[key]
+        job = next(job for job in self.jobs if (key_of(job), job.attempt) == (key, attempt))
+        self.clock.now = max(self.clock.now, lease_until + 0.5)
+        before = self.row(job)
+        for act in (start, finish):
+            with pytest.raises(StaleAttempt):
+                act(self.store, job)
+        assert self.row(job) == before
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), infrastructure=st.booleans(), error=st.sampled_from(["OSError", "KeyError"]))
