@@ -29,6 +29,7 @@ from scheduler import page_reads
 from scheduler.database import Database
 from scheduler.ranking import Standing, rank
 from scheduler.states import RunState, TrialState
+from t2f.probe import EvaluationSpec
 
 CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake")
 PART_ORDER = ("fidelity", "text", "attribute_share", "swd", "colour_distance", "shuffle_gap")
@@ -81,7 +82,9 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
     for row in page_reads.trial_states(connection, ids):
         states[row.sweep_id][row.state] = row.count
     counts = {row.sweep_id: row for row in page_reads.stage_run_counts(connection, ids)}
-    best = {row.sweep_id: row for row in page_reads.best_scores(connection, ids)}
+    best = {
+        row.sweep_id: row for row in page_reads.best_scores(connection, {row.id: evaluation_key(row) for row in rows})
+    }
     return [
         SweepSummary(
             name=row.name,
@@ -153,7 +156,7 @@ def sweep_rows(connection: Connection, name: str) -> SweepRows:
     for row in page_reads.paths_of(connection, [sweep_row.id]):
         paths[row.trial_id].append(row.stage_run_id)
         sharers[row.stage_run_id].append(row.number)
-    run_rows = {row.id: row for row in page_reads.stage_runs_of(connection, sweep_row.id)}
+    run_rows = {row.id: row for row in page_reads.stage_runs_of(connection, sweep_row.id, evaluation_key(sweep_row))}
     return SweepRows(
         sweep=sweep_row,
         summary=summaries(connection, [sweep_row])[0],
@@ -165,6 +168,11 @@ def sweep_rows(connection: Connection, name: str) -> SweepRows:
         varying=varying_parameters([row.parameters for row in trials]),
         resolutions=list(sweep_row.resolved["plan"]["resolutions"]),
     )
+
+
+def evaluation_key(sweep_row: Row) -> str:
+    """Under which key a sweep's stage runs are measured."""
+    return EvaluationSpec.from_json(sweep_row.resolved["evaluation"]).key
 
 
 def stage_run(row: Row, sharers: Iterable[int]) -> StageRun:

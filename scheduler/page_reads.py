@@ -1,8 +1,8 @@
 """Queries of the dashboard's pages: a few for each page, however many trials it shows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, Row, and_, case, func, select
+from sqlalchemy import Connection, Row, and_, case, func, select, tuple_
 
 from scheduler.states import RunState, TrialState
 from scheduler.tables import (
@@ -73,14 +73,9 @@ def paths_of(connection: Connection, sweep_ids: Iterable[int]) -> Sequence[Row]:
     ).all()
 
 
-def stage_runs_of(connection: Connection, sweep_id: int) -> Sequence[Row]:
-    """The distinct stage runs that a sweep demands, each with its newest evaluation."""
+def stage_runs_of(connection: Connection, sweep_id: int, evaluation_key: str) -> Sequence[Row]:
+    """The distinct stage runs that a sweep demands, each with its evaluation under that sweep's key."""
     wanted = select(demands.c.stage_run_id).where(demands.c.sweep_id == sweep_id).distinct()
-    newest = (
-        select(evaluations.c.stage_run_id, func.max(evaluations.c.id).label("id"))
-        .group_by(evaluations.c.stage_run_id)
-        .subquery()
-    )
     return connection.execute(
         select(
             stage_runs,
@@ -91,8 +86,9 @@ def stage_runs_of(connection: Connection, sweep_id: int) -> Sequence[Row]:
             evaluations.c.samples,
             evaluations.c.ended.label("evaluated"),
         )
-        .outerjoin(newest, newest.c.stage_run_id == stage_runs.c.id)
-        .outerjoin(evaluations, and_(evaluations.c.id == newest.c.id))
+        .outerjoin(
+            evaluations, and_(evaluations.c.stage_run_id == stage_runs.c.id, evaluations.c.key == evaluation_key)
+        )
         .where(stage_runs.c.id.in_(wanted))
         .order_by(stage_runs.c.stage, stage_runs.c.id)
     ).all()
@@ -161,8 +157,11 @@ def trials_on(connection: Connection, stage_run_ids: Iterable[int]) -> Sequence[
     ).all()
 
 
-def best_scores(connection: Connection, sweep_ids: Iterable[int]) -> Sequence[Row]:
-    """sweep_id, number, resolution, score of each sweep's best trial: the one that got furthest with the best score"""
+def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row]:
+    """sweep_id, number, resolution, score of each sweep's best trial: the one that got furthest with the best score
+
+    keys: sweep id to its evaluation key; other sweeps' measurements of shared stage runs do not count.
+    """
     place = func.row_number().over(
         partition_by=demands.c.sweep_id,
         order_by=(stage_runs.c.resolution.desc(), evaluations.c.score.desc(), trials.c.number),
@@ -173,7 +172,7 @@ def best_scores(connection: Connection, sweep_ids: Iterable[int]) -> Sequence[Ro
         .join(stage_runs, stage_runs.c.id == demands.c.stage_run_id)
         .join(evaluations, evaluations.c.stage_run_id == stage_runs.c.id)
         .where(
-            demands.c.sweep_id.in_(list(sweep_ids)),
+            tuple_(demands.c.sweep_id, evaluations.c.key).in_(list(keys.items())),
             evaluations.c.state == RunState.DONE,
             evaluations.c.score.is_not(None),
             trials.c.state.not_in([TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]),

@@ -63,6 +63,11 @@ class Watchdog:
         faulthandler.dump_traceback(file=self._log)
         os._exit(70)
 
+    def close(self) -> None:
+        """Give up the log; the watchdog is of no use after it."""
+        self.release()
+        self._log.close()
+
     def release(self) -> None:
         """No lease is held any more."""
         faulthandler.cancel_dump_traceback_later()

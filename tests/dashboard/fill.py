@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, update
 
 from scheduler import tables
+from t2f.probe import EvaluationSpec
 from t2f.settings import Settings
 from t2f.spec import StageSpec
 from tests.dashboard.faces import CAPTIONS, sample_png
@@ -19,6 +20,9 @@ IMAGES = (16_000, 16_000, 24_000, 24_000)
 LOSSES = ("wgan-gp", "logistic-r1")
 RATES = (0.001, 0.002, 0.0005)
 SEEDS = 6
+EVALUATION = EvaluationSpec(
+    captions=tuple(CAPTIONS), seeds=SEEDS, num_images=500, split="validation", data_key="d" * 64, judge_sha256="j" * 64
+)
 
 
 @dataclass
@@ -42,7 +46,12 @@ class Filler:
             "sweeps",
             name=name,
             submitted=f"name: {name}\n",
-            resolved={"name": name, "plan": {"resolutions": list(RESOLUTIONS), "images": list(IMAGES)}},
+            resolved={
+                "plan": {"resolutions": list(RESOLUTIONS), "images": list(IMAGES)},
+                "metric": "score",
+                "goal": "maximize",
+                "evaluation": EVALUATION.to_json(),
+            },
             state=state,
             error=error,
             data_key="d" * 64,
@@ -162,8 +171,8 @@ class Filler:
         number = self.insert(
             "evaluations",
             stage_run_id=run,
-            key="e" * 64,
-            spec={},
+            key=EVALUATION.key,
+            spec=EVALUATION.to_json(),
             state="done",
             priority=60,
             attempt=1,

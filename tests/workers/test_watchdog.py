@@ -75,3 +75,4 @@ def test_a_hang_is_measured_by_the_usual_step(tmp_path, monkeypatch):
     assert dog.hangs
     dog.steps_end()
     assert not dog.hangs
+    dog.close()
