@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
 from scheduler import commands, reads
 from scheduler.cli import print_tree
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep
+from scheduler.rungs import is_rung
 from scheduler.store import Store
 from scheduler.sweepfile import SweepSpec, read_sweep_file
 from scheduler.system import System, SystemSettings
@@ -115,6 +116,7 @@ class SweepBars:
     """Trials, stage runs in training with images/s, and the time left; plain lines where there is no terminal."""
 
     def __init__(self, sweep: Sweep) -> None:
+        self._tree = expected_stage_runs(sweep)
         self._plan = dict(zip(sweep.resolved.space.plan.resolutions, sweep.resolved.space.plan.images, strict=True))
         columns = (TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.fields[note]:>28}"))
         self._bars = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
@@ -130,21 +132,29 @@ class SweepBars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    @property
+    def overall(self) -> Task:
+        """The bar of the whole sweep."""
+        return self._bars.tasks[0]
+
     def show(self, progress: reads.Progress) -> None:
         ended = sum(count for state, count in progress.trials.items() if state not in ("waiting", "running", "paused"))
         total = sum(progress.trials.values())
         note = f"{ended}/{total} trials ended"
-        done_images = sum(run.images for run in progress.stage_runs)
-        self._bars.update(self._all, completed=done_images, total=self._expected_images(progress), note=note)
+        done = sum(min(run.images, self._plan[run.resolution]) * cost(run.resolution) for run in progress.stage_runs)
+        self._bars.update(self._all, completed=done, total=self._expected_cost(progress), note=note)
         for run in progress.stage_runs:
             self._show_run(run)
 
-    def _expected_images(self, progress: reads.Progress) -> int:
-        """Images of the stage runs there are, and of those that the least number of promotions will bring."""
-        deepest = max((run.resolution for run in progress.stage_runs), default=4)
-        known = sum(self._plan[run.resolution] for run in progress.stage_runs)
-        branches = max(1, len({run.parent_id for run in progress.stage_runs if run.resolution == deepest}))
-        return known + branches * sum(images for px, images in self._plan.items() if px > deepest)
+    def _expected_cost(self, progress: reads.Progress) -> float:
+        """The cost of every stage run of the sweep's tree, those that a rung will spare left out."""
+        found: dict[int, int] = {}
+        for run in progress.stage_runs:
+            found[run.resolution] = found.get(run.resolution, 0) + 1
+        total = 0.0
+        for resolution, images in self._plan.items():
+            total += max(self._tree[resolution], found.get(resolution, 0)) * images * cost(resolution)
+        return total
 
     def _show_run(self, run: StageRun) -> None:
         total = self._plan[run.resolution]
@@ -162,6 +172,23 @@ class SweepBars:
             self._bars.console.print(
                 f"{run.resolution:3d} px, {run.key[:8]}: score {run.evaluation.score:.3f}, {run.seconds:.0f} s"
             )
+
+
+def cost(resolution: int) -> float:
+    """What an image costs relative to one of 4 px: about 2.4 times as much with each doubling, as measured."""
+    return (resolution / 4) ** 1.25
+
+
+def expected_stage_runs(sweep: Sweep) -> dict[int, int]:
+    """Resolution -> distinct stage runs of the whole tree, after the rungs have chosen."""
+    resolved = sweep.resolved
+    tree = commands.stage_tree(resolved, commands.new_trials(resolved))
+    kept, found = 1.0, {}
+    for resolution, count in tree.stage_runs.items():
+        found[resolution] = max(1, round(count * kept))
+        if is_rung(resolved.early_terminate, resolution, resolved.space.plan.final_resolution):
+            kept /= resolved.early_terminate.eta
+    return found
 
 
 def keep_up(system: System) -> None:
