@@ -14,6 +14,7 @@ from rich.table import Table
 from scheduler import commands, reads
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
+from scheduler.ports import require_free_port
 from scheduler.reads import StageRun, Sweep
 from scheduler.store import Store
 from scheduler.sweepfile import read_sweep_file
@@ -320,6 +321,7 @@ def up_command(
     dry_run: DryRun = False,
 ) -> None:
     """Run Ray, the scheduler and the dashboard in the foreground until Ctrl-C."""
+    require_free_port(port)
     if dry_run:
         console.print(f"would run the scheduler on {home} with the dashboard at http://127.0.0.1:{port}")
         return
@@ -370,6 +372,7 @@ def demo_command(
     if dry_run:
         console.print(f"would draw {faces} faces, sweep {spec.name} and write {out}/faces.png and {out}/summary.json")
         return
+    require_free_port(port)
     with demo_folder(out, resume=resume):
         prepare_environment(out / "home")
         # Ray and torch take seconds to import, which no other command needs to wait for.
