@@ -55,7 +55,7 @@ def run_demo(settings: DemoSettings) -> None:
     data = demo_data(settings, spec, home)
     judge = ensure_judge(data, steps=JUDGE_STEPS)
     sweep = submit_once(home, spec, text, data, judge)
-    with System(SystemSettings(home=home, port=settings.port, beat_seconds=2.0, checkpoint_seconds=10.0)) as system:
+    with System(SystemSettings(home=home, port=settings.port, beat_seconds=2.0)) as system:
         console.print(f"dashboard: {system.settings.dashboard}/sweeps/{sweep.name}")
         watch(system, home, sweep)
         summary = draw_and_sum_up(settings, home, sweep.name, system.settings.dashboard, time.monotonic() - begun)

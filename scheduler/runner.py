@@ -42,7 +42,6 @@ class RunnerSettings:
     num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs, else a CPU share
     lease_seconds: float = 30.0
     beat_seconds: float = 10.0
-    checkpoint_seconds: float = 30.0
 
 
 def start_pool(settings: RunnerSettings) -> WorkerPool:
@@ -57,7 +56,6 @@ def start_pool(settings: RunnerSettings) -> WorkerPool:
         threads=1,
         num_gpus=num_gpus,
         beat_seconds=settings.beat_seconds,
-        checkpoint_seconds=settings.checkpoint_seconds,
     )
     return WorkerPool(worker, size=size)
 

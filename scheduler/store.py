@@ -93,6 +93,7 @@ class Assignment:
     parent: CheckpointRow | None  # the parent's sealed state
     checkpoints: tuple[CheckpointRow, ...]  # own ones, newest first; to evaluate: the sealed one
     lease_seconds: float
+    checkpoint_seconds: float  # between two checkpoints inside the stage
     data_name: str
     data_key: str
 
@@ -569,7 +570,7 @@ class Store:
         if run.parent_id is not None:
             parent = _checkpoints(connection, run.parent_id, sealed_only=True)[0]
         sweep = connection.execute(
-            sa.select(t.sweeps.c.data_name, t.sweeps.c.data_key).where(t.sweeps.c.id == attempt.sweep_id)
+            sa.select(t.sweeps.c.data_name, t.sweeps.c.resolved).where(t.sweeps.c.id == attempt.sweep_id)
         ).one()
         return Assignment(
             kind="train",
@@ -585,6 +586,7 @@ class Store:
             parent=parent,
             checkpoints=_checkpoints(connection, run.id),
             lease_seconds=lease_seconds,
+            checkpoint_seconds=sweep.resolved["checkpoint_seconds"],
             data_name=sweep.data_name,
             data_key=run.spec["data_key"],
         )
@@ -648,6 +650,7 @@ class Store:
             parent=None,
             checkpoints=_checkpoints(connection, run.id, sealed_only=True),
             lease_seconds=lease_seconds,
+            checkpoint_seconds=0.0,  # an evaluation is done in one go
             data_name=data_name,
             data_key=run.spec["data_key"],
         )

@@ -77,7 +77,6 @@ class SweepSpec:
     parameters: tuple[Parameter, ...]
     early_terminate: EarlyTermination
     budget: Budget
-    num_gpus: float | None  # None: auto
     priority: int
     retry: RetryBudget
     probe: ProbeSection
@@ -101,7 +100,6 @@ class SweepSpec:
             space=space,
             early_terminate=self.early_terminate,
             budget=self.budget,
-            num_gpus=self.num_gpus,
             priority=self.priority,
             retry=self.retry,
             evaluation=self.probe.evaluation(data, judge_sha256),
@@ -119,7 +117,6 @@ class ResolvedSweep:
     space: SearchSpace
     early_terminate: EarlyTermination
     budget: Budget
-    num_gpus: float | None
     priority: int
     retry: RetryBudget = field(default_factory=RetryBudget)
     evaluation: EvaluationSpec
@@ -138,7 +135,6 @@ class ResolvedSweep:
             "parameters": [parameter.to_json() for parameter in self.space.parameters],
             "early_terminate": asdict(self.early_terminate),
             "budget": asdict(self.budget),
-            "num_gpus": self.num_gpus,
             "priority": self.priority,
             "retry": asdict(self.retry),
             "evaluation": self.evaluation.to_json(),
@@ -162,7 +158,6 @@ class ResolvedSweep:
             space=space,
             early_terminate=EarlyTermination(**stored["early_terminate"]),
             budget=Budget(**stored["budget"]),
-            num_gpus=stored["num_gpus"],
             priority=stored["priority"],
             retry=RetryBudget(**stored["retry"]),
             evaluation=EvaluationSpec.from_json(stored["evaluation"]),
@@ -183,6 +178,11 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
     metric, goal = _read_metric(file)
     resources = file.section("resources")
     resources.only(("num_gpus", "priority"), later={"labels": NOT_YET})
+    if resources.content.get("num_gpus", "auto") != "auto":
+        raise SpecError(
+            f"{resources.where}: num_gpus = {resources.content['num_gpus']!r} is not allowed; "
+            f"leave it at auto, and give a worker's share of a GPU where the workers start: t2f up --num-gpus 0.5"
+        )
     checkpoint = file.section("checkpoint")
     checkpoint.only(("seconds",))
     retry = file.section("retry")
@@ -200,7 +200,6 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         parameters=_read_parameters(file, stages),
         early_terminate=_read_early_terminate(file, stages),
         budget=_read_budget(file, method),
-        num_gpus=_read_gpus(resources),
         priority=resources.whole("priority", default=50, low=0, high=100),
         retry=RetryBudget(
             infrastructure=retry.whole("infrastructure", default=10, low=0, high=1000),
@@ -251,12 +250,6 @@ def _read_budget(file: Section, method: str) -> Budget:
     if "max_trials" not in section.content:
         return Budget()
     return Budget(max_trials=section.whole("max_trials", low=1, high=1_000_000))
-
-
-def _read_gpus(resources: Section) -> float | None:
-    if resources.content.get("num_gpus", "auto") == "auto":
-        return None
-    return float(resources.number("num_gpus", low=0, high=1))
 
 
 def _read_parameters(file: Section, stages: StagesSection) -> tuple[Parameter, ...]:

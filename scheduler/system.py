@@ -28,7 +28,6 @@ class SystemSettings:
     cpu_workers: int | None = None  # None: one a core
     num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs
     beat_seconds: float = 10.0
-    checkpoint_seconds: float = 30.0
     ray: str | None = None  # address of a running Ray; None: start a local one
 
     @property
@@ -60,7 +59,6 @@ class System:
                 num_gpus=settings.num_gpus,
                 lease_seconds=settings.beat_seconds * LEASES_PER_BEAT,
                 beat_seconds=settings.beat_seconds,
-                checkpoint_seconds=settings.checkpoint_seconds,
             )
             self.runner = Runner(database, Store(database), start_pool(runner_settings), runner_settings)
             wait_for_dashboard(settings, self._dashboard)

@@ -33,7 +33,6 @@ class WorkerSettings:
     threads: int
     num_gpus: float
     beat_seconds: float
-    checkpoint_seconds: float
 
 
 class Worker:
@@ -53,7 +52,6 @@ class Worker:
             files=Files(home),
             device=device,
             watchdog=Watchdog(home / "logs" / f"{settings.name}.stacks"),
-            checkpoint_seconds=settings.checkpoint_seconds,
         )
         self._id = store.register_worker(
             name=settings.name,

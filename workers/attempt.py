@@ -66,7 +66,6 @@ class Workplace:
     files: Files
     device: torch.device
     watchdog: Watchdog
-    checkpoint_seconds: float
     memory: Memory = field(default_factory=Memory)
 
     def data(self, name: str, key: str) -> PreparedData:
@@ -210,7 +209,7 @@ def train(assignment: Assignment, workplace: Workplace, progress: Progress) -> s
     )
     reporter = _StoreReporter(workplace, assignment, progress)
     workplace.watchdog.steps_begin()
-    ending = run_stage(trainer, reporter, checkpoint_seconds=workplace.checkpoint_seconds)
+    ending = run_stage(trainer, reporter, checkpoint_seconds=assignment.checkpoint_seconds)
     workplace.watchdog.steps_end()
     if ending is Ending.CANCELED:
         store.acknowledge_cancel(assignment.stage_run_id, assignment.attempt)

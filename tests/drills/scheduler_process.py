@@ -24,7 +24,6 @@ if __name__ == "__main__":
         cpu_shares=workers,
         lease_seconds=3.0,
         beat_seconds=0.5,
-        checkpoint_seconds=0.3,
     )
     runner = Runner(database, Store(database), start_pool(settings), settings)
     runner.run(should_stop=lambda: not reads.open_sweeps(database))

@@ -12,6 +12,7 @@ from scheduler import tables as t
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import Assignment, Orders, StaleAttempt
 from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.conftest import DEMO_LIKE
 
 
 def run_row(store, stage_run_id: int) -> sa.Row:
@@ -33,6 +34,11 @@ def test_a_claim_is_one_transaction_of_attempt_lease_and_worker(store, submit, w
     assert (attempt.number, attempt.claimed, attempt.outcome) == (1, clock.now, None)
     (busy,) = reads.workers(store.database)
     assert busy.doing["stage_run"] == job.stage_run_id
+
+
+def test_an_assignment_carries_the_checkpoint_interval_of_its_sweep(store, submit, worker):
+    submit(DEMO_LIKE + "checkpoint: {seconds: 7}\n")
+    assert claim(store, worker).checkpoint_seconds == 7
 
 
 def test_an_assignment_survives_json(store, submit, worker):

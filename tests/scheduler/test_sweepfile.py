@@ -124,7 +124,7 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         ("early_terminate", {"type": "halving", "eta": 1}, "eta = 1"),
         ("early_terminate", {"type": "halving", "min_stage": 64}, "min_stage = 64 is no stage"),
         ("budget", {"max_trials": 0}, "max_trials = 0"),
-        ("resources", {"num_gpus": -1}, "num_gpus = -1"),
+        ("resources", {"num_gpus": 0.5}, "t2f up --num-gpus"),
         ("resources", {"priority": 101}, "priority = 101"),
         ("retry", {"code": "x"}, "code = 'x'"),
         ("probe", {"captions": 3}, "captions must be a file or a list"),
