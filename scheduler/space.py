@@ -22,6 +22,7 @@ class Parameter:
     high: float | None = None
     step: float | None = None  # values are rounded to multiples of it
     from_stage: int | None = None  # px; before it the preset's value holds
+    later: tuple[tuple[int, Value], ...] = ()  # (px, value): a constant that is another one from these stages on
     when: Mapping[str, Value] = field(default_factory=dict)  # other parameters, and the values under which it is tried
 
     @property
@@ -33,11 +34,13 @@ class Parameter:
         return all(chosen.get(other) == value for other, value in self.when.items())
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "values": list(self.values), "when": dict(self.when)}
+        later = [list(pair) for pair in self.later]
+        return {**self.__dict__, "values": list(self.values), "later": later, "when": dict(self.when)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Parameter":
-        return cls(**{**stored, "values": tuple(stored["values"])})
+        later = tuple((resolution, value) for resolution, value in stored["later"])
+        return cls(**{**stored, "values": tuple(stored["values"]), "later": later})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class SearchSpace:
                 now[parameter.name] = value
             else:
                 late.setdefault(parameter.from_stage, {})[parameter.name] = value
+            for resolution, later in parameter.later:
+                late.setdefault(resolution, {})[parameter.name] = later
         settings = Settings().with_values(now)
         return TrainingSpec(data_key=self.data_key, seed=self.seed, plan=self.plan, settings=settings, late=late)
 

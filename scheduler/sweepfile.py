@@ -11,7 +11,7 @@ from scheduler.store import RetryBudget
 from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
-from t2f.settings import PRESETS, checked_value, require_setting
+from t2f.settings import checked_value, require_setting
 from t2f.spec import RESOLUTIONS, StagePlan
 from t2f.trainfile import (
     ProbeSection,
@@ -20,6 +20,8 @@ from t2f.trainfile import (
     naming,
     read_dataset,
     read_name,
+    read_per_stage,
+    read_preset,
     read_probe,
     read_stages,
 )
@@ -174,7 +176,8 @@ def read_sweep_file(path: Path) -> tuple[SweepSpec, str]:
 def read_sweep(file: Section, folder: Path) -> SweepSpec:
     """A sweep from a mapping; `folder` is where relative paths in it start."""
     file.only(KEYS, later=LATER)
-    stages = read_stages(file)
+    preset = read_preset(file)
+    stages = read_stages(file, preset)
     metric, goal = _read_metric(file)
     resources = file.section("resources")
     resources.only(("num_gpus", "priority"), later={"labels": NOT_YET})
@@ -192,7 +195,7 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         name=read_name(file),
         dataset=read_dataset(file),
         seed=file.whole("seed", default=0, low=0, high=2**32 - 1),
-        preset=file.choice("preset", tuple(PRESETS), default="article"),
+        preset=preset,
         method=method,
         metric=metric,
         goal=goal,
@@ -266,10 +269,14 @@ def _read_parameter(name: str, written: Any, where: str, stages: StagesSection) 
     if not isinstance(written, dict):
         written = {"value": written}
     section = Section(written, where)
-    section.only(("values", "value", "distribution", "min", "max", "q", "from_stage", "when"))
-    ways = [way for way in ("values", "value", "distribution") if way in written]
+    section.only(("values", "value", "per_stage", "distribution", "min", "max", "q", "from_stage", "when"))
+    ways = [way for way in ("values", "value", "per_stage", "distribution") if way in written]
     if len(ways) != 1:
-        raise SpecError(f"{where}: give one of values, value or distribution; given: {ways or 'none'}")
+        raise SpecError(f"{where}: give one of values, value, per_stage or distribution; given: {ways or 'none'}")
+    if ways[0] == "per_stage":
+        first, *rest = read_per_stage(name, written, where, stages)
+        later = tuple(zip(stages.resolutions[1:], rest, strict=True))
+        return Parameter(name=name, values=(first,), later=later)
     from_stage = None
     if "from_stage" in written:
         from_stage = section.whole("from_stage", low=4, high=RESOLUTIONS[-1])

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,10 @@ from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_so
 from t2f.errors import DataError, SpecError, UserError
 from t2f.threads import quiet_threads
 from t2f.trainfile import read_training_file
+
+if TYPE_CHECKING:
+    from t2f.ranks import Ranks
+    from t2f.train import TrainingRequest
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
 
@@ -131,29 +135,60 @@ def train_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stages, samples and the model.")],
     set_values: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, several times.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; another number gives other bits.")] = 1,
+    devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, that share every batch.")] = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write curves to OUT/tensorboard.")] = False,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,
 ) -> None:
     """Train one model, stage by stage, without a scheduler; an interrupted training goes on where it was."""
     training = read_training_file(file, set_values or [])
     data = PreparedData.open(home / "data" / checked_name(training.dataset))
-    spec = training.training(data)
-    stages = spec.stages()
+    stages = training.training(data).stages()
     if dry_run:
         for stage in stages:
             console.print(f"{stage.resolution:4d} px  {stage.images:>9,} images, {stage.fade_images:,} fading in")
         return
     quiet_threads()
     # Importing torch takes a second that reading and refusing need not wait for.
-    from t2f.device import default_device
+    from t2f.device import require_devices
+    from t2f.generate import open_bundle
     from t2f.judge import load_judge
+    from t2f.ranks import Ranks, run_on_ranks
+    from t2f.train import TrainingRequest
+
+    require_devices(devices)
+    for stage in stages:
+        Ranks(size=devices).rows(stage)  # refuses a batch that cannot be shared before anything starts
+    init_sha256 = None if training.init_from is None else open_bundle(training.init_from).sha256
+    request = TrainingRequest(
+        spec=training.training(data, init_sha256=init_sha256),
+        data=data.path,
+        out=out,
+        threads=threads,
+        probe=training.probe.evaluation(data, load_judge(data)[1]),
+        checkpoint_seconds=checkpoint_seconds,
+        init_from=training.init_from,
+        tensorboard=tensorboard,
+    )
+    if devices == 1:
+        train_with_bars(Ranks(), request)
+    else:
+        run_on_ranks(train_with_bars, devices, request)
+    console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
+
+
+def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
+    """One device's part of a training; the first one shows a bar for each stage."""
+    # As above: this module starts without torch.
     from t2f.train import TrainedStage, train
 
-    probe = training.probe.evaluation(data, load_judge(data)[1])
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks = {s.resolution: progress.add_task(f"{s.resolution} px", total=s.images, speed="") for s in stages}
+    with Progress(*columns, console=console, disable=not console.is_terminal or ranks.rank != 0) as progress:
+        tasks = {
+            stage.resolution: progress.add_task(f"{stage.resolution} px", total=stage.images, speed="")
+            for stage in request.spec.stages()
+        }
 
         def stage_done(done: TrainedStage) -> None:
             progress.update(tasks[done.resolution], completed=progress.tasks[tasks[done.resolution]].total)
@@ -164,19 +199,13 @@ def train_command(
             )
 
         train(
-            spec,
-            data,
-            out=out,
-            device=default_device(),
-            threads=threads,
-            probe=probe,
-            checkpoint_seconds=checkpoint_seconds,
+            request,
+            ranks=ranks,
             progress=lambda stage, position, speed: progress.update(
                 tasks[stage.resolution], completed=position.images_seen, speed=f"{speed:.0f} images/s"
             ),
             stage_done=stage_done,
         )
-    console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
 
 
 def generate_command(

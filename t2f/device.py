@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from t2f.errors import SpecError
+
 
 def configure(*, threads: int) -> None:
     """Fix the number of threads: left to the environment it would change the bits from one machine to the next."""
@@ -16,13 +18,22 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def numerics_class(device: torch.device) -> str:
+def require_devices(count: int) -> None:
+    """SpecError where a training on so many devices cannot be had here; without GPUs it runs in as many processes."""
+    available = torch.cuda.device_count()
+    if count < 1 or (available and count > available):
+        allowed = f"1 to {available}, the GPUs of this machine" if available else "a whole number from 1"
+        raise SpecError(f"--devices {count} is not allowed; it must be {allowed}")
+
+
+def numerics_class(device: torch.device, *, precision: str = "fp32", devices: int = 1) -> str:
     """What the bits depend on besides the recipe: device, instruction set, torch build, threads, precision, devices."""
     if device.type == "cuda":
         model, level, threads = torch.cuda.get_device_name(device), "cuda", 0
     else:
         model, level, threads = cpu_model(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    return f"{model} | {level} | torch {torch.__version__} | {threads} threads | fp32 | 1 device"
+    count = f"{devices} device{'s' if devices > 1 else ''}"
+    return f"{model} | {level} | torch {torch.__version__} | {threads} threads | {precision} | {count}"
 
 
 @cache

@@ -28,7 +28,7 @@ from t2f.networks import FaceModel
 from t2f.probe import METRIC_VERSION, EvaluationSpec
 from t2f.settings import PRESETS, Settings
 from t2f.spec import RESOLUTIONS, StageSpec
-from t2f.text import pad_tokens
+from t2f.text import Captions, pad_tokens
 
 JACKKNIFE_BLOCKS = 5
 JACKKNIFE_DIRECTIONS = 64  # the spread between blocks needs fewer than the value itself
@@ -97,16 +97,22 @@ def caption_tokens(split: Split, captions: np.ndarray) -> tuple[Tensor, Tensor]:
     return tokens_NT, torch.from_numpy(split.token_lengths_M[captions])
 
 
+def read_captions(split: Split, captions: np.ndarray) -> Captions:
+    """These captions of the split as an LSTM reads them."""
+    tokens_NT, lengths_N = caption_tokens(split, captions)
+    return Captions(tokens_BT=tokens_NT, lengths_B=lengths_N)
+
+
 # Drawing
 
 
 @torch.no_grad()
-def draw(model: FaceModel, tokens_NT: Tensor, lengths_N: Tensor, noise_NZ: Tensor) -> Tensor:
-    """uint8 images_N3RR, in batches that fit anywhere."""
+def draw(model: FaceModel, captions: Captions | None, noise_NZ: Tensor) -> Tensor:
+    """uint8 images_N3RR, in batches that fit anywhere; captions: N of them, None for a model without words."""
     device = next(model.parameters()).device
     pictures = []
-    for rows in torch.arange(len(tokens_NT)).split(64):
-        text_BE = model.encoder(tokens_NT[rows].to(device), lengths_N[rows])
+    for rows in torch.arange(len(noise_NZ)).split(64):
+        text_BE = model.embed(None if captions is None else captions.rows(rows).to(device))
         pictures.append(model.draw(text_BE, noise_NZ[rows].to(device)).cpu())
     return torch.cat(pictures)
 
@@ -119,10 +125,10 @@ def noise(model: FaceModel, name: str, count: int) -> Tensor:
 
 def draw_wall(model: FaceModel, vocabulary: Vocabulary, captions: Sequence[str], seeds: int, max_tokens: int) -> Tensor:
     """The probe: every caption with every seed's noise, row by row; the same noise under all captions."""
-    tokens_MT, lengths_M = pad_tokens([vocabulary.encode(caption, max_tokens) for caption in captions])
+    read = pad_tokens([vocabulary.encode(caption, max_tokens) for caption in captions])
     noise_SZ = torch.cat([noise(model, f"seed {seed}", 1) for seed in range(seeds)])
     rows = torch.arange(len(captions)).repeat_interleave(seeds)
-    return draw(model, tokens_MT[rows], lengths_M[rows], noise_SZ.repeat(len(captions), 1))
+    return draw(model, read.rows(rows), noise_SZ.repeat(len(captions), 1))
 
 
 # Measuring
@@ -134,8 +140,7 @@ def evaluate(
     """All figures of one stage's EMA model (alpha 1, truncation 1) on the frozen reference, and its samples."""
     split = data.split(spec.split)
     pairs = reference_pairs(split, spec.num_images)
-    tokens_NT, lengths_N = caption_tokens(split, pairs.caption_N)
-    fakes = draw(model, tokens_NT, lengths_N, noise(model, "evaluation", spec.num_images))
+    fakes = draw(model, read_captions(split, pairs.caption_N), noise(model, "evaluation", spec.num_images))
     reals = torch.from_numpy(split.images(resolution)[pairs.image_N])
     metrics = fidelity_figures(reals, fakes, reference)
     gap_N = shuffle_gaps(judge, fakes, split, pairs)
@@ -258,7 +263,7 @@ def measure_reference(data: PreparedData, judge: Judge, *, resolution: int, num_
     )
     # One untrained generator for all, so that trials of different widths are measured by the same ruler.
     untrained = FaceModel(stage, len(data.vocabulary)).eval()
-    fakes = draw(untrained, *caption_tokens(held_out, pairs.caption_N), noise(untrained, "ceiling", num_images))
+    fakes = draw(untrained, read_captions(held_out, pairs.caption_N), noise(untrained, "ceiling", num_images))
     gap = bootstrap_mean(shuffle_gaps(judge, reals, held_out, pairs))
     return Reference(
         resolution=resolution,

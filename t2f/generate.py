@@ -13,10 +13,12 @@ import torch
 
 from t2f.checkpoint import SavedFile, load_tensors, save_tensors, tensors_sha256
 from t2f.data import Vocabulary
+from t2f.data.words import UNKNOWN
 from t2f.errors import CheckpointError, SpecError
 from t2f.layers import stream_seed
 from t2f.networks import FaceModel
-from t2f.spec import StageSpec
+from t2f.settings import SETTINGS, Settings, scope_of
+from t2f.spec import RESOLUTIONS, StageSpec
 from t2f.text import pad_tokens
 
 BUNDLE_VERSION = 1
@@ -59,9 +61,8 @@ class Bundle:
         for sentence, tokens in zip(sentences, encoded, strict=True):
             if not tokens or not any(character.isalnum() for character in sentence):
                 raise SpecError(f"the sentence {sentence!r} has no words; describe a face, for example 'brown hair'")
-        tokens_BT, lengths_B = pad_tokens(encoded)
         noise_BZ = truncation * torch.cat([self._noise(seed) for seed in seeds])
-        text_BE = self.model.encoder(tokens_BT, lengths_B)
+        text_BE = self.model.embed(pad_tokens(encoded))
         pictures = [self.model.draw(text.expand(len(seeds), -1), noise_BZ) for text in text_BE]
         return torch.cat(pictures).numpy()
 
@@ -70,6 +71,38 @@ class Bundle:
             raise SpecError(f"seed = {seed!r} is not allowed; it must be a whole number from 0 to 4294967295")
         random = torch.Generator().manual_seed(stream_seed(seed, "generate"))
         return torch.randn(1, self.model.conditioning_size + self.model.noise_size, generator=random)
+
+
+def init_weights(bundle: Bundle, vocabulary: Vocabulary, settings: Settings) -> dict[str, torch.Tensor]:
+    """The bundle's weights for a face model of these settings and this vocabulary, to start a training from.
+
+    Words that the bundle never read start as its unknown word. SpecError where the two differ in shape; layers of
+    resolutions that the bundle does not have are left out, and so start from the seed.
+    """
+    own, theirs = settings, bundle.stage.settings
+    differing = [
+        f"{name} = {own.flat()[name]!r} (the bundle: {theirs.flat()[name]!r})"
+        for name in SETTINGS
+        if scope_of(name) == "architecture"
+        and not name.startswith(("network.feature_", "discriminator."))
+        and own.flat()[name] != theirs.flat()[name]
+    ]
+    differing += [
+        f"{own.features(resolution)} feature maps at {resolution} px (the bundle: {theirs.features(resolution)})"
+        for resolution in RESOLUTIONS[: bundle.stage.index + 1]
+        if own.features(resolution) != theirs.features(resolution)
+    ]
+    if differing:
+        raise SpecError(
+            f"init_from: the model has other shapes than this training: {'; '.join(differing)}. "
+            "Take over its settings, or start without it"
+        )
+    weights = dict(bundle.model.state_dict())
+    if "encoder.words.weight" in weights:
+        place_of = {word: place for place, word in enumerate(bundle.vocabulary.words)}
+        rows = [place_of.get(word, UNKNOWN) for word in vocabulary.words]
+        weights["encoder.words.weight"] = weights["encoder.words.weight"][rows]
+    return weights
 
 
 def save_bundle(

@@ -8,6 +8,7 @@ layers by name.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from t2f.layers import (
     upsample,
 )
 from t2f.spec import RESOLUTIONS, StageSpec
-from t2f.text import ConditioningAugmentation, TextEncoder
+from t2f.text import Captions, ConditioningAugmentation, kl_divergence, text_encoder
 
 
 class GeneratorBlock(nn.Module):
@@ -72,26 +73,44 @@ class Generator(nn.Module):
 
 
 class FaceModel(nn.Module):
-    """Everything that turns words into a picture: text encoder, conditioning augmentation, generator."""
+    """Everything that turns words into a picture: text encoder, conditioning augmentation, generator.
+
+    Without a text encoder (`text.encoder: none`) the latent is noise alone.
+    """
 
     def __init__(self, stage: StageSpec, vocabulary_size: int) -> None:
         super().__init__()
         network = stage.settings.network
-        self.noise_size = network.latent - network.conditioning
-        self.conditioning_size = network.conditioning
         # PyTorch's own initialisation of the LSTM, replaced below, must not move the caller's random state.
         with torch.random.fork_rng(devices=[]):
-            self.encoder = TextEncoder(stage.settings, vocabulary_size)
-        self.conditioning = ConditioningAugmentation(stage.settings)
+            self.encoder = text_encoder(stage.settings, vocabulary_size)
+        self.conditioning = None if self.encoder is None else ConditioningAugmentation(stage.settings)
+        self.conditioning_size = 0 if self.encoder is None else network.conditioning
+        self.noise_size = network.latent - self.conditioning_size
         self.generator = Generator(network.latent, stage.features)
         initialise(self, seed=stage.seed, prefix="face_model")
 
-    @torch.no_grad()
-    def draw(self, text_BE: Tensor, noise_BZ: Tensor, *, alpha: float = 1.0) -> Tensor:
-        """uint8 images_B3RR for embeddings and standard normal noise (its first part moves the conditioning)."""
+    def embed(self, captions: Captions | None) -> Tensor | None:
+        """text_BE of captions; None for a model without words."""
+        return None if self.encoder is None else self.encoder(captions)
+
+    def latent(self, text_BE: Tensor | None, noise_BZ: Tensor) -> tuple[Tensor, Tensor | None]:
+        """latent_BZ = conditioning || noise, and the conditioning's KL divergence kl_B (None without words).
+
+        noise_BZ is standard normal; its first part moves the conditioning.
+        """
+        if self.conditioning is None:
+            return noise_BZ, None
+        assert text_BE is not None
         conditioning_noise, noise = noise_BZ.split([self.conditioning_size, self.noise_size], dim=1)
-        conditioning_BC, _, _ = self.conditioning(text_BE, conditioning_noise)
-        images = self.generator(torch.cat([conditioning_BC, noise], dim=1), alpha)
+        conditioning_BC, mean_BC, log_variance_BC = self.conditioning(text_BE, conditioning_noise)
+        return torch.cat([conditioning_BC, noise], dim=1), kl_divergence(mean_BC, log_variance_BC)
+
+    @torch.no_grad()
+    def draw(self, text_BE: Tensor | None, noise_BZ: Tensor, *, alpha: float = 1.0) -> Tensor:
+        """uint8 images_B3RR for embeddings and standard normal noise."""
+        latent_BZ, _ = self.latent(text_BE, noise_BZ)
+        images = self.generator(latent_BZ, alpha)
         return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -112,21 +131,32 @@ class Discriminator(nn.Module):
 
     The halves are apart so that real images with right and with wrong captions share one pass through the trunk. There
     are no normalisation layers, as the gradient penalty of single images demands (arXiv:1704.00028, section 4).
+
+    The last block is T2F's: minibatch deviation, a 3x3 convolution, psi_t beside it as further feature maps under a 1x1
+    convolution, a dense layer, one score. With `discriminator.conditioning: projection` the score is
+    w * features + psi_t * features instead (arXiv:1802.05637 eq. 5); without words it is ProGAN's.
     """
 
     def __init__(self, stage: StageSpec) -> None:
         super().__init__()
-        features, text = stage.features, stage.settings.text.embedding
+        features, settings = stage.features, stage.settings
         self.resolution = stage.resolution
-        self.group = stage.settings.network.stddev_group
+        self.group = settings.network.stddev_group
         self.from_rgb = nn.ModuleDict()
         for index in range(max(0, len(features) - 2), len(features)):
             self.from_rgb[str(RESOLUTIONS[index])] = EqualizedConv2d(3, features[index], 1)
         self.blocks = nn.ModuleDict()
         for index in range(len(features) - 1, 0, -1):
             self.blocks[str(RESOLUTIONS[index])] = DiscriminatorBlock(features[index], features[index - 1])
-        self.text = EqualizedLinear(text, text)
-        self.conv = EqualizedConv2d(features[0] + 1 + text, features[0], 3, padding=1)
+        self.conv = EqualizedConv2d(features[0] + 1, features[0], 3, padding=1)
+        self.text = self.join = None
+        if settings.text.encoder != "none":
+            size = settings.text.embedding
+            if settings.discriminator.conditioning == "concat":
+                self.text = EqualizedLinear(size, size, gain=1.0)
+                self.join = EqualizedConv2d(features[0] + size, features[0], 1)
+            else:
+                self.text = EqualizedLinear(size, features[0], gain=1.0)
         self.dense = EqualizedLinear(features[0] * 16, features[0])
         self.out = EqualizedLinear(features[0], 1, gain=1.0)
         initialise(self, seed=stage.seed, prefix="discriminator")
@@ -142,20 +172,27 @@ class Discriminator(nn.Module):
                 x = torch.lerp(old, x, alpha)
             for block in blocks[1:]:
                 x = block(x)
-        return minibatch_stddev(x, self.group)
+        return leaky_relu(self.conv(minibatch_stddev(x, self.group)))
 
-    def judge(self, trunk_BF44: Tensor, text_BE: Tensor) -> Tensor:
-        """scores_B of trunks with these captions."""
-        text_BE = leaky_relu(self.text(text_BE))
-        planes = text_BE[:, :, None, None].expand(-1, -1, 4, 4)
-        x = leaky_relu(self.conv(torch.cat([trunk_BF44, planes], dim=1)))
-        return self.out(leaky_relu(self.dense(x.flatten(1)))).squeeze(1)
+    def judge(self, trunk_BF44: Tensor, text_BE: Tensor | None) -> Tensor:
+        """float32 scores_B of trunks with these captions."""
+        x = trunk_BF44
+        if self.text is None:
+            return self.out(leaky_relu(self.dense(x.flatten(1)))).squeeze(1).float()
+        text_BF = self.text(text_BE)
+        if self.join is not None:
+            planes = text_BF[:, :, None, None].expand(-1, -1, 4, 4)
+            x = leaky_relu(self.join(torch.cat([x, planes], dim=1)))
+            return self.out(leaky_relu(self.dense(x.flatten(1)))).squeeze(1).float()
+        x = leaky_relu(self.dense(x.flatten(1)))
+        # Equalized as `out` is: a sum of F products of values of about 1, scaled to about 1.
+        return self.out(x).squeeze(1).float() + (text_BF * x).float().sum(dim=1) / math.sqrt(x.shape[1])
 
-    def forward(self, images_B3RR: Tensor, text_BE: Tensor, alpha: float) -> Tensor:
+    def forward(self, images_B3RR: Tensor, text_BE: Tensor | None, alpha: float) -> Tensor:
         return self.judge(self.trunk(images_B3RR, alpha), text_BE)
 
 
-def take_over(network: nn.Module, parent: dict[str, Tensor]) -> None:
+def take_over(network: nn.Module, parent: Mapping[str, Tensor]) -> None:
     """Copy the weights of every layer that the parent stage had; new layers keep what `initialise` gave them."""
     own = network.state_dict()
     with torch.no_grad():

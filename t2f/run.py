@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
+from t2f.memory import PeakMemory
 from t2f.stages import Position
 from t2f.trainer import StageTrainer
 
@@ -43,19 +44,25 @@ class Reporter(Protocol):
         """Keep `trainer.state()` durably."""
 
 
+def memory_curve(peak: PeakMemory) -> dict[str, float]:
+    """The stage's peak memory so far in MiB, where the system tells it."""
+    return {} if peak.bytes is None else {"peak_memory_mib": round(peak.bytes / 2**20, 1)}
+
+
 def run_stage(trainer: StageTrainer, reporter: Reporter, *, checkpoint_seconds: float) -> Ending:
     """Train until the stage's end or an order to leave. The state at the end is the caller's to seal.
 
     Raises DivergedError, and whatever the reporter raises.
     """
     last_checkpoint = time.monotonic()
+    peak = PeakMemory(trainer.device)
     while not trainer.position.is_finished:
         trainer.step()
         position = trainer.position
         reporter.stepped(position)
         if position.step % REPORT_STEPS != 0 and not position.is_finished:
             continue
-        reporter.curves(position.images_seen, trainer.take_curves())
+        reporter.curves(position.images_seen, trainer.take_curves() | memory_curve(peak))
         if position.is_finished:
             break
         order = reporter.order()

@@ -46,23 +46,45 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+READS_CAPTIONS = {"text.encoder": ("lstm", "sentence")}
+LSTM = {"text.encoder": ("lstm",)}
 WASSERSTEIN = {"loss.name": ("wgan-gp",)}
-LOGISTIC = {"loss.name": ("logistic-r1",)}
+ZERO_CENTRED = {"loss.name": ("logistic-r1", "relativistic", "hinge")}
+RELATIVISTIC = {"loss.name": ("relativistic",)}
+AUGMENTED = {"augment.method": ("diffaugment", "ada")}
+ADAPTIVE = {"augment.method": ("ada",)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings:
-    word_embedding: int = setting(128, "size of a word's vector", low=1, high=4096, scope="architecture")
-    hidden: int = setting(256, "LSTM units", low=1, high=4096, scope="architecture", source="T2F: 256")
-    layers: int = setting(3, "LSTM layers", low=1, high=8, scope="architecture", source="T2F: 3")
+    encoder: str = setting(
+        "lstm",
+        "what reads a caption: an LSTM that is trained with G, a frozen sentence encoder whose embeddings the data was "
+        "prepared with, or nothing (faces without words)",
+        choices=("lstm", "sentence", "none"),
+        scope="architecture",
+        source="T2F: LSTM",
+    )
+    word_embedding: int = setting(
+        128, "size of a word's vector", low=1, high=4096, scope="architecture", when=LSTM, source="T2F: 128"
+    )
+    hidden: int = setting(256, "LSTM units", low=1, high=4096, scope="architecture", when=LSTM, source="T2F: 256")
+    layers: int = setting(3, "LSTM layers", low=1, high=8, scope="architecture", when=LSTM, source="T2F: 3")
     embedding: int = setting(
-        128, "size of the caption's embedding psi_t", low=1, high=4096, scope="architecture", source="T2F: 128-256"
+        128,
+        "size of the caption's embedding psi_t",
+        low=1,
+        high=4096,
+        scope="architecture",
+        when=READS_CAPTIONS,
+        source="T2F: 128-256",
     )
     pooling: str = setting(
         "last",
         "what of the LSTM makes psi_t: its last state, or the mean of all its outputs",
         choices=("last", "mean"),
         scope="architecture",
+        when=LSTM,
         source="T2F: last",
     )
     normalise: str = setting(
@@ -70,13 +92,23 @@ class TextSettings:
         "psi_t scaled to unit length per dimension",
         choices=("off", "on"),
         scope="architecture",
+        when=READS_CAPTIONS,
         source="T2F: off",
     )
     trained_by: str = setting(
         "generator",
         "whose loss trains the text encoder",
         choices=("generator", "both"),
+        when=READS_CAPTIONS,
         source="T2F: the generator's",
+    )
+    caption_dropout: float = setting(
+        0.0,
+        "share of captions that are taken away, so that the model also learns faces without words",
+        low=0.0,
+        high=1.0,
+        when=READS_CAPTIONS,
+        source="arXiv:2207.12598 section 3.2: .1-.2",
     )
 
 
@@ -96,6 +128,7 @@ class NetworkSettings:
         low=1,
         high=4095,
         scope="architecture",
+        when=READS_CAPTIONS,
         source="T2F: 178",
     )
     feature_base: int = setting(
@@ -125,6 +158,14 @@ class GeneratorSettings:
 class DiscriminatorSettings:
     learning_rate: float = setting(1e-3, "Adam's step for D", low=1e-8, high=1.0, source="T2F: 1e-3")
     steps: int = setting(1, "D steps for one G step (n_critic)", low=1, high=100, source="T2F: 1")
+    conditioning: str = setting(
+        "concat",
+        "how D joins psi_t to what it sees at 4 px: as further feature maps, or as the projection psi_t * features",
+        choices=("concat", "projection"),
+        scope="architecture",
+        when=READS_CAPTIONS,
+        source="T2F: concat; projection: arXiv:1802.05637 eq. 5",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,32 +180,149 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    name: str = setting("wgan-gp", "the adversarial loss", choices=("wgan-gp", "logistic-r1"), source="T2F: wgan-gp")
+    name: str = setting(
+        "wgan-gp",
+        "the adversarial loss: Wasserstein with gradient penalty, non-saturating logistic with R1, relativistic "
+        "pairing with R1 and R2, or hinge with R1",
+        choices=("wgan-gp", "logistic-r1", "relativistic", "hinge"),
+        source="T2F: wgan-gp",
+    )
     gradient_penalty: float = setting(
         10.0, "lambda of the gradient penalty", low=0.0, high=1e6, when=WASSERSTEIN, source="arXiv:1704.00028 eq. 3"
+    )
+    sided: str = setting(
+        "two",
+        "whether the penalty also pulls norms below 1 up to it",
+        choices=("two", "one"),
+        when=WASSERSTEIN,
+        source="arXiv:1704.00028 section 4: two",
     )
     drift: float = setting(
         1e-3, "weight of D(real)^2", low=0.0, high=1e6, when=WASSERSTEIN, source="ProGAN section A.1"
     )
     r1_gamma: float = setting(
-        0.1, "gamma of the R1 penalty", low=0.0, high=1e6, when=LOGISTIC, source="arXiv:1801.04406 eq. 9"
+        0.1,
+        "gamma of the R1 penalty, at real images",
+        low=0.0,
+        high=1e6,
+        when=ZERO_CENTRED,
+        source="arXiv:1801.04406 eq. 9",
+    )
+    r2_gamma: float = setting(
+        0.1,
+        "gamma of the R2 penalty, at generated images",
+        low=0.0,
+        high=1e6,
+        when=RELATIVISTIC,
+        source="arXiv:2501.05441 section 3.2",
     )
     penalty_interval: int = setting(
         1,
-        "D steps from one penalty to the next, its weight multiplied by as many",
+        "D steps from one penalty to the next; its weight is multiplied by as many, and D's Adam is rescaled to match",
         low=1,
         high=64,
-        source="StyleGAN2 section 3.1",
+        source="StyleGAN2 section 3.1 and appendix B",
     )
     mismatched_weight: float = setting(
         0.5,
         "weight of real images with wrong captions; fakes have the rest of 1",
         low=0.0,
         high=1.0,
+        when=READS_CAPTIONS,
         source="arXiv:1605.05396 alg. 1",
     )
     kl_weight: float = setting(
-        1.0, "weight of the conditioning's KL divergence in G's loss", low=0.0, high=1e6, source="StackGAN eq. 4"
+        1.0,
+        "weight of the conditioning's KL divergence in G's loss",
+        low=0.0,
+        high=1e6,
+        when=READS_CAPTIONS,
+        source="StackGAN eq. 4",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings:
+    method: str = setting(
+        "none",
+        "what D sees of every image, real, mismatched or generated: the image, a random transform of it, or one whose "
+        "strength adapts to D's overfitting",
+        choices=("none", "diffaugment", "ada"),
+        source="arXiv:2006.10738; arXiv:2006.06676",
+    )
+    strength: float = setting(
+        1.0,
+        "share of images that each transform changes; under ada: where it starts",
+        low=0.0,
+        high=1.0,
+        when=AUGMENTED,
+        source="DiffAugment: 1",
+    )
+    color: str = setting(
+        "off",
+        "brightness, saturation and contrast; conflicts with words for hair and skin",
+        choices=("off", "on"),
+        when=AUGMENTED,
+        source="arXiv:2006.10738 section 4",
+    )
+    translation: str = setting(
+        "on",
+        "shifts by up to 1/8 of the side",
+        choices=("off", "on"),
+        when=AUGMENTED,
+        source="arXiv:2006.10738 section 4",
+    )
+    cutout: str = setting(
+        "on", "a square of half the side", choices=("off", "on"), when=AUGMENTED, source="arXiv:2006.10738 section 4"
+    )
+    target: float = setting(
+        0.6,
+        "the mean sign of D's scores of reals that the strength is steered to",
+        low=-1.0,
+        high=1.0,
+        when=ADAPTIVE,
+        source="arXiv:2006.06676 section 3.1",
+    )
+    images: int = setting(
+        500_000,
+        "images in which the strength could go from 0 to 1",
+        low=1,
+        high=10**9,
+        when=ADAPTIVE,
+        source="arXiv:2006.06676 section 3.1",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    mirror: str = setting(
+        "off",
+        "half of the real images mirrored, except under captions with the words left or right",
+        choices=("off", "on"),
+        source="ProGAN appendix A.2: on for CelebA-HQ",
+    )
+    uncaptioned_share: float = setting(
+        0.5,
+        "share of a batch taken from the images without captions, where the data has some; they teach faces, not words",
+        low=0.0,
+        high=1.0,
+        when=READS_CAPTIONS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSettings:
+    precision: str = setting(
+        "fp32",
+        "of convolutions and matrix products; penalty norms, minibatch deviation and losses are fp32 under both",
+        choices=("fp32", "bf16"),
+    )
+    micro_batch: int = setting(
+        0,
+        "images that are in memory at once, gradients being summed over the batch; a multiple of network.stddev_group; "
+        "0: the whole batch",
+        low=0,
+        high=4096,
     )
 
 
@@ -197,13 +355,27 @@ class Settings:
     discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    data: DataSettings = field(default_factory=DataSettings)
     ema: EmaSettings = field(default_factory=EmaSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
 
     def __post_init__(self) -> None:
-        if self.network.conditioning >= self.network.latent:
+        if self.text.encoder != "none" and self.network.conditioning >= self.network.latent:
             raise SpecError(
                 f"network.conditioning = {self.network.conditioning} leaves no room for noise in network.latent = "
                 f"{self.network.latent}; the latent is conditioning || noise, so make network.latent larger"
+            )
+        if self.augment.method == "ada" and self.loss.name == "wgan-gp":
+            raise SpecError(
+                "augment.method = 'ada' is not allowed with loss.name = 'wgan-gp': it steers by the sign of D's "
+                "scores, and a critic's zero means nothing; use diffaugment, or another loss"
+            )
+        micro_batch, group = self.compute.micro_batch, self.network.stddev_group
+        if micro_batch % group != 0:
+            raise SpecError(
+                f"compute.micro_batch = {micro_batch} is not allowed with network.stddev_group = {group}; "
+                "it must be 0 or a multiple of it, so that the groups stay those of the whole batch"
             )
 
     def flat(self) -> dict[str, Value]:
@@ -257,6 +429,15 @@ PRESETS: dict[str, dict[str, Value]] = {
         "ema.half_life": 1_500.0,
         "ema.ramp_up": 0.2,
     },
+}
+
+
+# How long the stages of each preset are where a file does not say: one entry a resolution from 4 px up, the last one
+# standing for all above. "epochs" or "images" as in a sweep file's `stages`.
+PLANS: dict[str, dict[str, tuple[float, ...]]] = {
+    # The article's epochs and fade: 85 % of a stage, longer for upper levels.
+    "article": {"epochs": (160, 80, 40, 20, 10), "fade": (0.85, 0.85, 0.85, 0.9, 0.95), "batch": (16,)},
+    "small": {"images": (40_000, 12_000, 8_000, 8_000, 12_000), "fade": (0.0, 0.3), "batch": (16,)},
 }
 
 

@@ -19,7 +19,7 @@ from t2f.errors import SpecError
 from t2f.settings import Settings, Value, has_effect, require_setting, scope_of
 
 # Raised whenever the same recipe would give other numbers than before.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 RESOLUTIONS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -77,6 +77,15 @@ class StageSpec:
     seed: int
     data_key: str
     settings: Settings
+    init_sha256: str | None = None  # weights of the model bundle that new layers start from; None: from the seed
+
+    def __post_init__(self) -> None:
+        micro_batch = self.settings.compute.micro_batch
+        if micro_batch and self.batch % micro_batch != 0:
+            raise SpecError(
+                f"compute.micro_batch = {micro_batch} does not divide the batch of {self.batch} at "
+                f"{self.resolution} px; give a divisor of every stage's batch, or 0"
+            )
 
     @property
     def index(self) -> int:
@@ -91,14 +100,17 @@ class StageSpec:
     def key_fields(self) -> dict[str, Any]:
         """What the key is made from, besides the parent's: only what can change the bits of this stage."""
         values = self.settings.flat()
-        architecture: dict[str, Any] = {n: v for n, v in values.items() if scope_of(n) == "architecture"}
+        effective = {n: v for n, v in values.items() if has_effect(n, values)}
+        architecture: dict[str, Any] = {n: v for n, v in effective.items() if scope_of(n) == "architecture"}
         # Only the features that are built count: widths of later resolutions must not split the tree.
         del architecture["network.feature_base"], architecture["network.feature_max"]
         architecture["features"] = list(self.features)
-        training = {n: v for n, v in values.items() if scope_of(n) == "training" and has_effect(n, values)}
-        stage = {"resolution": self.resolution, "images": self.images, "batch": self.batch}
+        training = {n: v for n, v in effective.items() if scope_of(n) == "training"}
+        stage: dict[str, Any] = {"resolution": self.resolution, "images": self.images, "batch": self.batch}
         if self.index > 0:
             stage["fade_images"] = self.fade_images
+        if self.init_sha256 is not None:
+            stage["init"] = self.init_sha256
         return {
             "version": TRAINING_VERSION,
             "data": self.data_key,
@@ -121,6 +133,7 @@ class StageSpec:
             "seed": self.seed,
             "data_key": self.data_key,
             "settings": self.settings.flat(),
+            "init_sha256": self.init_sha256,
         }
 
     @classmethod
@@ -140,6 +153,7 @@ class TrainingSpec:
     plan: StagePlan
     settings: Settings = field(default_factory=Settings)
     late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
+    init_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
@@ -172,6 +186,7 @@ class TrainingSpec:
                     seed=self.seed,
                     data_key=self.data_key,
                     settings=settings,
+                    init_sha256=self.init_sha256,
                 )
             )
         return tuple(result)

@@ -1,32 +1,75 @@
-"""From words to what the networks are conditioned on: the LSTM encoder and conditioning augmentation.
+"""From words to what the networks are conditioned on: text encoders and conditioning augmentation.
 
-B batch, T tokens, W word vector, E text embedding (psi_t), C conditioning
+B batch, T tokens, W word vector, S sentence embedding, E text embedding (psi_t), C conditioning
+
+An encoder reads a `Captions`; a caption without words gives a zero psi_t, which no caption with words can give, so that
+one network learns faces with and without them.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from t2f.layers import EqualizedLinear, pixel_norm
-from t2f.settings import Settings
+from t2f.settings import Settings, TextSettings
+
+SENTENCE_SIZE = 384  # of the frozen sentence encoder's embeddings
 
 
-class TextEncoder(nn.Module):
-    """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state.
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """B captions as the encoders read them: token ids for an LSTM, or embeddings of a frozen sentence encoder."""
+
+    tokens_BT: Tensor | None = None  # int64, padded with 0
+    lengths_B: Tensor | None = None  # int64 on the CPU; 0: no caption
+    vectors_BS: Tensor | None = None  # float32; zeros: no caption
+
+    def __len__(self) -> int:
+        given = self.tokens_BT if self.tokens_BT is not None else self.vectors_BS
+        assert given is not None
+        return len(given)
+
+    def rows(self, rows: Tensor | slice) -> "Captions":
+        """Some of them, in that order."""
+        parts = (None if part is None else part[rows] for part in (self.tokens_BT, self.lengths_B, self.vectors_BS))
+        return Captions(**dict(zip(("tokens_BT", "lengths_B", "vectors_BS"), parts, strict=True)))
+
+    def to(self, device: torch.device) -> "Captions":
+        """On a device; the lengths stay on the CPU, where packing wants them."""
+        tokens, vectors = (None if part is None else part.to(device) for part in (self.tokens_BT, self.vectors_BS))
+        return Captions(tokens_BT=tokens, lengths_B=self.lengths_B, vectors_BS=vectors)
+
+
+class LstmEncoder(nn.Module):
+    """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state or its mean output.
 
     Padding is masked by packing, so a caption's embedding does not depend on its neighbours in the batch.
     """
 
-    def __init__(self, settings: Settings, vocabulary_size: int) -> None:
+    def __init__(self, text: TextSettings, vocabulary_size: int) -> None:
         super().__init__()
-        text = settings.text
         self.words = nn.Embedding(vocabulary_size, text.word_embedding)
         self.lstm = nn.LSTM(text.word_embedding, text.hidden, num_layers=text.layers, batch_first=True)
         self.out = EqualizedLinear(text.hidden, text.embedding, gain=1.0)
         self.pooling = text.pooling
         self.normalise = text.normalise == "on"
 
-    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """text_BE of int64 tokens_BT, of which the first lengths_B (1 or more, on the CPU) count."""
+    def forward(self, captions: Captions) -> Tensor:
+        """text_BE; zeros where a caption has no words."""
+        lengths_B = captions.lengths_B
+        assert captions.tokens_BT is not None
+        assert lengths_B is not None
+        if bool((lengths_B > 0).all()):
+            return self._read(captions.tokens_BT, lengths_B)
+        text_BE = torch.zeros(len(lengths_B), self.out.weight.shape[0], device=captions.tokens_BT.device)
+        worded = torch.nonzero(lengths_B > 0).squeeze(1)
+        if len(worded) == 0:
+            return text_BE
+        found = self._read(captions.tokens_BT[worded], lengths_B[worded])
+        return text_BE.to(found.dtype).index_copy(0, worded.to(found.device), found)
+
+    def _read(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         vectors_BTW = self.words(tokens_BT[:, : int(lengths_B.max())])
         packed = nn.utils.rnn.pack_padded_sequence(vectors_BTW, lengths_B, batch_first=True, enforce_sorted=False)
         outputs, (hidden_LBH, _) = self.lstm(packed)
@@ -36,6 +79,33 @@ class TextEncoder(nn.Module):
         else:
             text_BE = self.out(hidden_LBH[-1])
         return pixel_norm(text_BE) if self.normalise else text_BE
+
+
+class SentenceProjection(nn.Module):
+    """psi_t of a frozen sentence embedding: one trained linear layer."""
+
+    def __init__(self, text: TextSettings) -> None:
+        super().__init__()
+        self.out = EqualizedLinear(SENTENCE_SIZE, text.embedding, gain=1.0)
+        self.normalise = text.normalise == "on"
+
+    def forward(self, captions: Captions) -> Tensor:
+        """text_BE; zeros where a caption has no words."""
+        vectors_BS = captions.vectors_BS
+        assert vectors_BS is not None
+        # Sentence embeddings have length 1; a layer that expects values of about 1 wants them longer.
+        text_BE = self.out(vectors_BS * SENTENCE_SIZE**0.5)
+        text_BE = pixel_norm(text_BE) if self.normalise else text_BE
+        return text_BE * (vectors_BS != 0).any(dim=1, keepdim=True)
+
+
+def text_encoder(settings: Settings, vocabulary_size: int) -> nn.Module | None:
+    """The encoder that the settings ask for; None for faces without words."""
+    if settings.text.encoder == "none":
+        return None
+    if settings.text.encoder == "sentence":
+        return SentenceProjection(settings.text)
+    return LstmEncoder(settings.text, vocabulary_size)
 
 
 class ConditioningAugmentation(nn.Module):
@@ -50,7 +120,7 @@ class ConditioningAugmentation(nn.Module):
 
     def forward(self, text_BE: Tensor, noise_BC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """conditioning_BC, mean_BC, log_variance_BC; noise_BC is standard normal."""
-        mean_BC, log_variance_BC = self.linear(text_BE).chunk(2, dim=1)
+        mean_BC, log_variance_BC = self.linear(text_BE).float().chunk(2, dim=1)
         return mean_BC + (0.5 * log_variance_BC).exp() * noise_BC, mean_BC, log_variance_BC
 
 
@@ -59,10 +129,10 @@ def kl_divergence(mean_BC: Tensor, log_variance_BC: Tensor) -> Tensor:
     return 0.5 * (mean_BC.square() + log_variance_BC.exp() - 1 - log_variance_BC).sum(dim=1)
 
 
-def pad_tokens(token_lists: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """tokens_BT (int64, padded with 0) and lengths_B of lists of token ids, none of them empty."""
+def pad_tokens(token_lists: list[list[int]]) -> Captions:
+    """Captions of lists of token ids; an empty list is no caption."""
     lengths_B = torch.tensor([len(tokens) for tokens in token_lists])
-    tokens_BT = torch.zeros(len(token_lists), int(lengths_B.max()), dtype=torch.int64)
+    tokens_BT = torch.zeros(len(token_lists), max(1, int(lengths_B.max())), dtype=torch.int64)
     for row, tokens in zip(tokens_BT, token_lists, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
-    return tokens_BT, lengths_B
+    return Captions(tokens_BT=tokens_BT, lengths_B=lengths_B)

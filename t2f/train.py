@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData
-from t2f.device import configure, numerics_class
-from t2f.errors import CheckpointError
+from t2f.device import configure, default_device, numerics_class
+from t2f.errors import CheckpointError, UserError
 from t2f.evaluation import Evaluation, evaluate, reference_for
-from t2f.generate import save_bundle
+from t2f.generate import init_weights, open_bundle, save_bundle
 from t2f.judge import load_judge
 from t2f.networks import FaceModel
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
+from t2f.ranks import Ranks
 from t2f.run import Ending, Order, run_stage
 from t2f.spec import StageSpec, TrainingSpec, stage_keys
 from t2f.stages import Position, num_steps
@@ -60,13 +60,28 @@ def ema_model(stage: StageSpec, state: Mapping[str, Tensor], vocabulary_size: in
     return model.eval().requires_grad_(False)
 
 
-class _FolderReporter:
-    """Keeps curves as lines of JSON and the newest state in one file."""
+Progress = Callable[[StageSpec, Position, float], None]  # stage, place in it, images/s
 
-    def __init__(
-        self, folder: Path, key: str, stage: StageSpec, progress: Callable[[StageSpec, Position, float], None]
-    ):
-        self._folder, self._key, self._stage, self._progress = folder, key, stage, progress
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """All that a whole training is told."""
+
+    spec: TrainingSpec
+    data: Path  # the prepared data set's folder
+    out: Path
+    threads: int
+    probe: EvaluationSpec
+    checkpoint_seconds: float
+    init_from: Path | None = None  # a model bundle that new layers start from
+    tensorboard: bool = False  # curves also as event files under OUT/tensorboard
+
+
+class _FolderReporter:
+    """Keeps curves as lines of JSON, and as TensorBoard's events if asked for, and the newest state in one file."""
+
+    def __init__(self, folder: Path, key: str, stage: StageSpec, progress: Progress, events: "_Events | None") -> None:
+        self._folder, self._key, self._stage, self._progress, self._events = folder, key, stage, progress, events
         self._begun, self._first_step = time.monotonic(), None
 
     def stepped(self, position: Position) -> None:
@@ -80,6 +95,8 @@ class _FolderReporter:
     def curves(self, images_seen: int, values: Mapping[str, float]) -> None:
         with (self._folder / "curves.jsonl").open("a") as file:
             file.write(json.dumps({"images": images_seen, **values}) + "\n")
+        if self._events is not None:
+            self._events.add(images_seen, values)
 
     def order(self) -> Order:
         return Order.CONTINUE
@@ -88,65 +105,125 @@ class _FolderReporter:
         save_state(self._folder / STATE_FILE, trainer, self._key)
 
 
+class _SilentReporter:
+    """What the other devices of a training have: the first one reports for all."""
+
+    def stepped(self, position: Position) -> None: ...
+
+    def curves(self, images_seen: int, values: Mapping[str, float]) -> None: ...
+
+    def order(self) -> Order:
+        return Order.CONTINUE
+
+    def checkpoint(self, trainer: StageTrainer) -> None: ...
+
+
+class _Events:
+    """Curves of one stage as TensorBoard's event files, over the images since 4 px."""
+
+    def __init__(self, folder: Path, *, images_before: int, images_seen: int) -> None:
+        try:
+            # An optional package, and one that takes seconds to import.
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                "--tensorboard needs the package tensorboard, which is not installed; pip install 't2f[tensorboard]'"
+            ) from error
+        self._images_before = images_before
+        # What an interrupted training wrote beyond its last checkpoint is written again.
+        self._writer = SummaryWriter(str(folder), purge_step=images_before + images_seen + 1)
+
+    def add(self, images_seen: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, self._images_before + images_seen)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 def train(
-    spec: TrainingSpec,
-    data: PreparedData,
-    *,
-    out: Path,
-    device: torch.device,
-    threads: int,
-    probe: EvaluationSpec,
-    checkpoint_seconds: float,
-    progress: Callable[[StageSpec, Position, float], None],
-    stage_done: Callable[[TrainedStage], None],
-) -> list[TrainedStage]:
+    request: TrainingRequest, *, ranks: Ranks, progress: Progress, stage_done: Callable[[TrainedStage], None]
+) -> None:
     """Train every stage into `out/4px`, `out/8px`, ..., and write the final bundle `out/model.safetensors`.
 
     Stages that `out` already holds are not trained again, and an unfinished one goes on from its last checkpoint.
+    Of several ranks the first alone writes, measures and tells.
     """
-    configure(threads=threads)
-    judge, judge_hash = load_judge(data)
-    stages = spec.stages()
+    configure(threads=request.threads)
+    device = default_device()
+    data, out = PreparedData.open(request.data), request.out
+    stages = request.spec.stages()
+    init = None
+    if request.init_from is not None:
+        init = init_weights(open_bundle(request.init_from), data.vocabulary, stages[0].settings)
     parent: dict[str, Tensor] | None = None
-    trained: list[TrainedStage] = []
+    images_before = 0
     for stage, key in zip(stages, stage_keys(stages), strict=True):
-        folder = out / f"{stage.resolution}px"
-        begun = time.monotonic()
-        trainer = StageTrainer(stage, data, parent=parent, device=device)
+        begun, folder = time.monotonic(), out / f"{stage.resolution}px"
+        trainer = StageTrainer(stage, data, parent=parent, init=init, device=device, ranks=ranks)
         if (folder / STATE_FILE).exists():
             trainer.load(load_state(folder / STATE_FILE, key))
-        description = {"spec": stage.to_json(), "key": key, "numerics_class": numerics_class(device)}
-        write_durably(folder / "spec.json", json.dumps(description, indent=1).encode())
+        if ranks.rank == 0:
+            numerics = numerics_class(device, precision=stage.settings.compute.precision, devices=ranks.size)
+            description = {"spec": stage.to_json(), "key": key, "numerics_class": numerics}
+            write_durably(folder / "spec.json", json.dumps(description, indent=1).encode())
         if not trainer.position.is_finished:
-            ending = run_stage(
-                trainer, _FolderReporter(folder, key, stage, progress), checkpoint_seconds=checkpoint_seconds
-            )
-            assert ending is Ending.DONE
-            save_state(folder / STATE_FILE, trainer, key)
+            _run(trainer, request, folder, key, images_before, progress)
         assert trainer.position.step == num_steps(stage)
         parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        model = ema_model(stage, parent, len(data.vocabulary))
-        reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=probe)
-        evaluation = evaluate(
-            model, resolution=stage.resolution, data=data, judge=judge, reference=reference, spec=probe
+        images_before += trainer.position.images_seen
+        if ranks.rank == 0:
+            evaluation = _measure(stage, parent, data, request.probe, folder)
+            stage_done(
+                TrainedStage(
+                    resolution=stage.resolution,
+                    key=key,
+                    weights_sha256=trainer.weights_sha256(),
+                    seconds=time.monotonic() - begun,
+                    evaluation=evaluation,
+                )
+            )
+    if ranks.rank == 0:
+        save_bundle(
+            out / "model.safetensors",
+            model=ema_model(stages[-1], parent, len(data.vocabulary)),
+            vocabulary=data.vocabulary,
+            stage=stages[-1],
+            max_tokens=data.max_tokens,
+            lineage={"data": data.name, "data_key": data.key, "stage_keys": list(stage_keys(stages))},
         )
-        write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
-        write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=probe.seeds)))
-        done = TrainedStage(
-            resolution=stage.resolution,
-            key=key,
-            weights_sha256=trainer.weights_sha256(),
-            seconds=time.monotonic() - begun,
-            evaluation=evaluation,
-        )
-        stage_done(done)
-        trained.append(done)
-    save_bundle(
-        out / "model.safetensors",
-        model=model,
-        vocabulary=data.vocabulary,
-        stage=stages[-1],
-        max_tokens=data.max_tokens,
-        lineage={"data": data.name, "data_key": data.key, "stage_keys": list(stage_keys(stages))},
-    )
-    return trained
+
+
+def _run(
+    trainer: StageTrainer, request: TrainingRequest, folder: Path, key: str, images_before: int, progress: Progress
+) -> None:
+    """The rest of one stage, and its sealed state."""
+    if trainer.ranks.rank != 0:
+        run_stage(trainer, _SilentReporter(), checkpoint_seconds=request.checkpoint_seconds)
+        return
+    events = None
+    if request.tensorboard:
+        seen = trainer.position.images_seen
+        events = _Events(request.out / "tensorboard", images_before=images_before, images_seen=seen)
+    try:
+        reporter = _FolderReporter(folder, key, trainer.stage, progress, events)
+        ending = run_stage(trainer, reporter, checkpoint_seconds=request.checkpoint_seconds)
+    finally:
+        if events is not None:
+            events.close()
+    assert ending is Ending.DONE
+    save_state(folder / STATE_FILE, trainer, key)
+
+
+def _measure(
+    stage: StageSpec, state: Mapping[str, Tensor], data: PreparedData, probe: EvaluationSpec, folder: Path
+) -> Evaluation:
+    """The stage's metrics and samples, written into its folder."""
+    judge, judge_hash = load_judge(data)
+    model = ema_model(stage, state, len(data.vocabulary))
+    reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=probe)
+    evaluation = evaluate(model, resolution=stage.resolution, data=data, judge=judge, reference=reference, spec=probe)
+    write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
+    write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=probe.seeds)))
+    return evaluation

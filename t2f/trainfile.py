@@ -14,11 +14,11 @@ from typing import Any
 from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
-from t2f.settings import PRESETS, Settings, Value, checked_value, require_setting
+from t2f.settings import PLANS, PRESETS, Settings, Value, checked_value, require_setting, scope_of
 from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
 from t2f.yamlfile import parse_yaml, read_yaml
 
-TRAINING_KEYS = ("name", "data", "seed", "preset", "stages", "parameters", "probe")
+TRAINING_KEYS = ("name", "data", "seed", "preset", "init_from", "stages", "parameters", "probe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,17 @@ class TrainingFile:
     probe: ProbeSection
     values: Mapping[str, Value] = field(default_factory=dict)  # setting -> its constant
     late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
+    init_from: Path | None = None  # a model bundle that new layers start from
 
-    def training(self, data: PreparedData) -> TrainingSpec:
-        """The whole training on this data."""
+    def training(self, data: PreparedData, *, init_sha256: str | None = None) -> TrainingSpec:
+        """The whole training on this data; init_sha256: of the weights in `init_from`."""
         return TrainingSpec(
             data_key=data.key,
             seed=self.seed,
             plan=self.stages.plan(data.split("train").size),
             settings=Settings().with_values({**PRESETS[self.preset], **self.values}),
             late=self.late,
+            init_sha256=init_sha256,
         )
 
 
@@ -101,12 +103,20 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
             raise SpecError(f"--set {override!r} is not allowed; write --set NAME=VALUE")
         given = parse_yaml(f"value: {value}", source=f"--set {override}")["value"]
         parameters[require_setting(name.strip())] = given
+    preset = read_preset(with_source)
+    stages = read_stages(with_source, preset)
     values: dict[str, Value] = {}
     late: dict[int, dict[str, Value]] = {}
     for name, written in parameters.items():
         where = f"{path}: parameters.{name}"
         with naming(where):
             require_setting(name)
+            if isinstance(written, dict) and "per_stage" in written:
+                first, *rest = read_per_stage(name, written, where, stages)
+                values[name] = first
+                for resolution, value in zip(stages.resolutions[1:], rest, strict=True):
+                    late.setdefault(resolution, {})[name] = value
+                continue
             value, from_stage = constant(written, where)
             if from_stage is None:
                 values[name] = checked_value(name, value)
@@ -116,12 +126,44 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
         name=read_name(with_source),
         dataset=read_dataset(with_source),
         seed=with_source.whole("seed", default=0, low=0, high=2**32 - 1),
-        preset=with_source.choice("preset", tuple(PRESETS), default="article"),
-        stages=read_stages(with_source),
+        preset=preset,
+        stages=stages,
         probe=read_probe(with_source, path.parent),
         values=values,
         late=late,
+        init_from=read_init_from(with_source, path.parent),
     )
+
+
+def read_preset(file: "Section") -> str:
+    return file.choice("preset", tuple(PRESETS), default="article")
+
+
+def read_init_from(file: "Section", folder: Path) -> Path | None:
+    """The model bundle that new layers start from; a relative path starts at the file's own folder."""
+    if "init_from" not in file.content:
+        return None
+    path = folder / file.text("init_from")
+    if not path.is_file():
+        raise SpecError(
+            f"{file.where}: init_from: {path} does not exist; give a model bundle, such as the one that "
+            "`t2f best SWEEP` names"
+        )
+    return path
+
+
+def read_per_stage(name: str, written: Mapping[str, Any], where: str, stages: StagesSection) -> tuple[Value, ...]:
+    """The values of {per_stage: [...]}, one for each stage."""
+    Section(written, where).only(("per_stage",))
+    values, count = written["per_stage"], len(stages.resolutions)
+    if scope_of(name) == "architecture":
+        raise SpecError(f"{where}: {name} decides the shape of the weights, so one value holds for all stages")
+    if not isinstance(values, list) or len(values) != count:
+        raise SpecError(
+            f"{where}: per_stage = {values!r} is not allowed; give a list of {count} values, one for each of "
+            f"{', '.join(map(str, stages.resolutions))} px"
+        )
+    return tuple(checked_value(name, value) for value in values)
 
 
 def constant(written: Any, where: str) -> tuple[Any, int | None]:
@@ -224,9 +266,11 @@ class Section:
             raise self._wrong(key, kind)
         return value
 
-    def numbers(self, key: str, *, count: int, default: float | None = None) -> tuple[Any, ...]:
+    def numbers(self, key: str, *, count: int, default: tuple[float, ...] | None = None) -> tuple[Any, ...]:
         """One number for each stage; a single one stands for all."""
-        value = self.content.get(key, default)
+        if key not in self.content and default is not None:
+            return default
+        value = self.content.get(key)
         if value is None:
             raise self._missing(key, f"a list of {count} numbers, one a stage")
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -258,8 +302,8 @@ def read_dataset(file: Section) -> str:
     return data.text("dataset")
 
 
-def read_stages(file: Section) -> StagesSection:
-    """The plan; its lengths are given as kimg (thousands), images or epochs."""
+def read_stages(file: Section, preset: str) -> StagesSection:
+    """The plan; its lengths are given as kimg (thousands), images or epochs, or are the preset's."""
     stages = file.section("stages", required=True)
     stages.only(("resolutions", "kimg", "images", "epochs", "fade", "batch"))
     resolutions = stages.content.get("resolutions")
@@ -269,32 +313,44 @@ def read_stages(file: Section) -> StagesSection:
         )
     count = len(resolutions)
     given = [unit for unit in ("kimg", "images", "epochs") if unit in stages.content]
-    if len(given) != 1:
+    if len(given) > 1:
         raise SpecError(f"{stages.where}: give the lengths once, as one of kimg, images or epochs; given: {given}")
-    lengths = stages.numbers(given[0], count=count)
-    images = epochs = None
-    if given[0] == "epochs":
-        if not all(0 < value <= 1e6 for value in lengths):
-            raise SpecError(f"{stages.where}: epochs = {list(lengths)} is not allowed; give numbers from 0 to 1e6")
-        epochs = lengths
-    else:
-        factor = 1000 if given[0] == "kimg" else 1
-        scaled = [value * factor for value in lengths]
-        if not all(math.isfinite(value) and abs(value - round(value)) < 1e-6 for value in scaled):
-            raise SpecError(
-                f"{stages.where}: {given[0]} = {list(lengths)} is not allowed; give whole numbers of images"
-            )
-        images = tuple(round(value) for value in scaled)
+    images, epochs = _read_lengths(stages, given[0], count) if given else _planned_lengths(preset, count)
     section = StagesSection(
         resolutions=tuple(resolutions),
         images=images,
         epochs=epochs,
-        fade=stages.numbers("fade", count=count, default=0.5),
-        batch=stages.numbers("batch", count=count, default=16),
+        fade=stages.numbers("fade", count=count, default=planned(preset, "fade", count)),
+        batch=stages.numbers("batch", count=count, default=planned(preset, "batch", count)),
     )
     with naming(stages.where):
         section.plan(train_images=1000)  # checks everything that does not need the data
     return section
+
+
+def planned(preset: str, what: str, count: int) -> tuple[float, ...] | None:
+    """What the preset plans for the first `count` stages; None where it says nothing of it."""
+    values = PLANS[preset].get(what)
+    return None if values is None else tuple(values[min(index, len(values) - 1)] for index in range(count))
+
+
+Lengths = tuple[tuple[int, ...] | None, tuple[float, ...] | None]  # images, epochs: one of them
+
+
+def _planned_lengths(preset: str, count: int) -> Lengths:
+    return planned(preset, "images", count), planned(preset, "epochs", count)  # type: ignore[return-value]
+
+
+def _read_lengths(stages: Section, unit: str, count: int) -> Lengths:
+    lengths = stages.numbers(unit, count=count)
+    if unit == "epochs":
+        if not all(0 < value <= 1e6 for value in lengths):
+            raise SpecError(f"{stages.where}: epochs = {list(lengths)} is not allowed; give numbers from 0 to 1e6")
+        return None, lengths
+    scaled = [value * (1000 if unit == "kimg" else 1) for value in lengths]
+    if not all(math.isfinite(value) and abs(value - round(value)) < 1e-6 for value in scaled):
+        raise SpecError(f"{stages.where}: {unit} = {list(lengths)} is not allowed; give whole numbers of images")
+    return tuple(round(value) for value in scaled), None
 
 
 def read_probe(file: Section, folder: Path) -> ProbeSection:

@@ -204,7 +204,7 @@ def train(assignment: Assignment, workplace: Workplace, progress: Progress) -> s
     store.start(
         assignment.stage_run_id,
         assignment.attempt,
-        numerics_class=numerics_class(workplace.device),
+        numerics_class=numerics_class(workplace.device, precision=stage.settings.compute.precision),
         start_images=trainer.position.images_seen,
     )
     reporter = _StoreReporter(workplace, assignment, progress)

@@ -107,7 +107,7 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         (LEARNING_RATE, {"values": []}, "give a list with at least one value"),
         (LEARNING_RATE, {"values": 0.1}, "give a list with at least one value"),
         (LEARNING_RATE, {"values": [0.1, 0.1]}, "holds one twice"),
-        (LEARNING_RATE, {"values": [0.1], "value": 0.1}, "give one of values, value or distribution"),
+        (LEARNING_RATE, {"values": [0.1], "value": 0.1}, "give one of values, value, per_stage or distribution"),
         (LEARNING_RATE, {}, "given: none"),
         (LEARNING_RATE, {"values": [5]}, "generator.learning_rate = 5 is not allowed"),
         (LEARNING_RATE, "fast", "must be a number"),

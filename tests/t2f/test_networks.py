@@ -7,13 +7,13 @@ import torch
 
 from t2f.layers import downsample, upsample
 from t2f.networks import Discriminator, FaceModel, fade_reals, take_over
-from t2f.settings import Settings
+from t2f.settings import Settings, Value
 from t2f.spec import StageSpec
 from tests.t2f.helpers import TINY
 
 
-def stage(resolution: int) -> StageSpec:
-    settings = Settings().with_values(TINY)
+def stage(resolution: int, values: dict[str, Value] | None = None) -> StageSpec:
+    settings = Settings().with_values({**TINY, **(values or {})})
     return StageSpec(resolution=resolution, images=8, fade_images=4, batch=4, seed=0, data_key="", settings=settings)
 
 
@@ -24,6 +24,38 @@ def test_shapes(resolution, alpha):
     images = model.generator(torch.randn(4, 12), alpha)
     assert images.shape == (4, 3, resolution, resolution)
     assert critic(images, torch.randn(4, 8), alpha).shape == (4,)
+
+
+def test_without_words_the_latent_is_noise_and_d_sees_the_image_alone():
+    spec = stage(8, {"text.encoder": "none"})
+    model, critic = FaceModel(spec, 20), Discriminator(spec)
+    assert model.embed(None) is None
+    noise = torch.randn(4, 12)
+    latent, divergence = model.latent(None, noise)
+    assert torch.equal(latent, noise)
+    assert divergence is None
+    assert critic(model.generator(latent, 1.0), None, 1.0).shape == (4,)
+    assert not [name for name in model.state_dict() if not name.startswith("generator.")]
+    assert not [name for name in critic.state_dict() if name.startswith(("text.", "join."))]
+
+
+def test_projection_adds_the_product_of_words_and_features():
+    critic = Discriminator(stage(8, {"discriminator.conditioning": "projection"}))
+    images, text = torch.randn(4, 3, 8, 8), torch.randn(4, 8)
+    trunk = critic.trunk(images, 1.0)
+    features = torch.nn.functional.leaky_relu(critic.dense(trunk.flatten(1)), 0.2)
+    words = text @ (critic.text.weight * critic.text.scale).T
+    for row in range(4):
+        product = sum(a * b for a, b in zip(words[row], features[row], strict=True)) / len(words[row]) ** 0.5
+        expected = critic.out(features[row : row + 1]).squeeze() + product
+        assert torch.allclose(critic.judge(trunk, text)[row], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+def test_the_score_depends_on_the_words(conditioning):
+    critic = Discriminator(stage(8, {"discriminator.conditioning": conditioning}))
+    trunk = critic.trunk(torch.randn(4, 3, 8, 8), 1.0)
+    assert not torch.allclose(critic.judge(trunk, torch.randn(4, 8)), critic.judge(trunk, torch.randn(4, 8)))
 
 
 def test_fade_in_mixes_the_enlarged_old_picture_with_the_new_one():

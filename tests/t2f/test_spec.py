@@ -18,6 +18,8 @@ BASE = TrainingSpec(data_key="d", seed=1, plan=PLAN, settings=Settings().with_va
 def other_value(name: str, value):
     """A legal value of a setting that differs from this one."""
     meta = SETTINGS[name].metadata
+    if name == "compute.micro_batch":
+        return 4  # must divide the batch and hold whole groups
     if meta["choices"]:
         return next(choice for choice in meta["choices"] if choice != value)
     return value + 1 if value + 1 <= meta["high"] else (value + meta["high"]) / 2
@@ -126,6 +128,25 @@ def test_impossible_trainings_are_refused(changes, message):
         dataclasses.replace(BASE, **changes)
 
 
+def test_a_bundle_to_start_from_changes_every_key():
+    assert not set(keys(init_sha256="a" * 64)) & set(keys())
+    assert not set(keys(init_sha256="a" * 64)) & set(keys(init_sha256="b" * 64))
+    (first, *_) = dataclasses.replace(BASE, init_sha256="a" * 64).stages()
+    assert StageSpec.from_json(first.to_json()) == first
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"compute.micro_batch": 6}, "a multiple of it"),
+        ({"compute.micro_batch": 12}, "does not divide the batch of 8 at 4 px"),
+    ],
+)
+def test_a_micro_batch_must_fit_batch_and_group(values, message):
+    with pytest.raises(SpecError, match=message):
+        dataclasses.replace(BASE, settings=BASE.settings.with_values(values)).stages()
+
+
 def test_every_setting_says_what_it_is():
     for name, field in SETTINGS.items():
         assert field.metadata["text"], name
@@ -133,7 +154,8 @@ def test_every_setting_says_what_it_is():
         assert field.metadata["choices"] or field.metadata["low"] is not None, name
 
 
-TRAINING_SETTINGS = sorted(name for name in SETTINGS if scope_of(name) == "training")
+# A micro-batch must fit batch and group, which any drawn value would not; other tests change it.
+TRAINING_SETTINGS = sorted(name for name in SETTINGS if scope_of(name) == "training" and name != "compute.micro_batch")
 
 
 def value_of(name: str) -> st.SearchStrategy:

@@ -7,7 +7,7 @@ import torch
 
 from t2f.layers import initialise
 from t2f.settings import PRESETS, Settings
-from t2f.text import ConditioningAugmentation, TextEncoder, kl_divergence, pad_tokens
+from t2f.text import SENTENCE_SIZE, Captions, ConditioningAugmentation, kl_divergence, pad_tokens, text_encoder
 
 
 @pytest.fixture
@@ -16,19 +16,50 @@ def settings() -> Settings:
 
 
 def test_padding_does_not_change_an_embedding(settings):
-    encoder = TextEncoder(settings, vocabulary_size=50)
+    encoder = text_encoder(settings, 50)
     initialise(encoder, seed=0, prefix="encoder")
-    alone = encoder(*pad_tokens([[5, 6, 7]]))
-    beside = encoder(*pad_tokens([[5, 6, 7], list(range(2, 22))]))
+    alone = encoder(pad_tokens([[5, 6, 7]]))
+    beside = encoder(pad_tokens([[5, 6, 7], list(range(2, 22))]))
     assert torch.allclose(alone[0], beside[0], atol=1e-6)
     assert not torch.allclose(beside[0], beside[1])
 
 
 def test_the_order_of_words_counts(settings):
-    encoder = TextEncoder(settings, vocabulary_size=50)
+    encoder = text_encoder(settings, 50)
     initialise(encoder, seed=0, prefix="encoder")
-    texts = encoder(*pad_tokens([[5, 6, 7], [7, 6, 5]]))
+    texts = encoder(pad_tokens([[5, 6, 7], [7, 6, 5]]))
     assert not torch.allclose(texts[0], texts[1])
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_no_caption_is_a_zero_embedding_beside_any_other(settings, pooling):
+    encoder = text_encoder(settings.with_values({"text.pooling": pooling}), 50)
+    initialise(encoder, seed=0, prefix="encoder")
+    texts = encoder(pad_tokens([[], [5, 6, 7], []]))
+    assert torch.equal(texts[0], torch.zeros_like(texts[0]))
+    assert torch.equal(texts[2], texts[0])
+    assert torch.allclose(texts[1], encoder(pad_tokens([[5, 6, 7]]))[0], atol=1e-6)
+    assert torch.equal(encoder(pad_tokens([[], []])), torch.zeros(2, settings.text.embedding))
+
+
+def test_a_frozen_sentence_embedding_goes_through_one_layer(settings):
+    encoder = text_encoder(settings.with_values({"text.encoder": "sentence", "text.normalise": "off"}), 50)
+    initialise(encoder, seed=0, prefix="encoder")
+    vectors = torch.nn.functional.normalize(torch.randn(3, SENTENCE_SIZE), dim=1)
+    vectors[1] = 0
+    texts = encoder(Captions(vectors_BS=vectors))
+    expected = vectors * SENTENCE_SIZE**0.5 @ (encoder.out.weight * encoder.out.scale).T
+    assert torch.allclose(texts, expected, atol=1e-5)
+    assert torch.equal(texts[1], torch.zeros_like(texts[1]))
+    assert 0.3 < float(texts[0].detach().std()) < 3, "values of about 1, whatever the size of the sentence embedding"
+
+
+def test_captions_can_be_taken_by_rows():
+    captions = pad_tokens([[5, 6, 7], [8], [9, 4]])
+    some = captions.rows(torch.tensor([2, 0]))
+    assert len(some) == 2
+    assert some.lengths_B.tolist() == [2, 3]
+    assert some.tokens_BT.tolist() == [[9, 4, 0], [5, 6, 7]]
 
 
 def test_kl_is_the_sum_of_the_textbook_formula():

@@ -1,41 +1,45 @@
 """A whole training without a scheduler."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from t2f.errors import CheckpointError
-from t2f.generate import open_bundle
+from t2f.data import Vocabulary
+from t2f.errors import CheckpointError, SpecError
+from t2f.generate import init_weights, open_bundle
 from t2f.judge import load_judge
+from t2f.ranks import Ranks
 from t2f.run import REPORT_STEPS, Ending, Order, run_stage
-from t2f.train import train
+from t2f.train import TrainingRequest, train
 from t2f.trainer import StageTrainer
 from t2f.trainfile import ProbeSection
 from tests.t2f.helpers import tiny_stages, tiny_training
 
 
-def run(data, out, *, seed: int = 0, images: int = 64, stop_after: int | None = None):
+def run(data, out, *, seed: int = 0, images: int = 64, stop_after: int | None = None, values=None, **request):
     """Train into `out`; raises KeyboardInterrupt after so many progress reports."""
-    reports = []
+    reports, stages = [], []
 
     def progress(stage, position, speed):
         reports.append((stage.resolution, position.images_seen))
         if stop_after is not None and len(reports) >= stop_after:
             raise KeyboardInterrupt
 
-    return train(
-        tiny_training(data, {}, seed=seed, images=images),
-        data,
+    given = TrainingRequest(
+        spec=replace(tiny_training(data, values or {}, seed=seed, images=images), **request.pop("spec", {})),
+        data=data.path,
         out=out,
-        device=torch.device("cpu"),
         threads=1,
         probe=ProbeSection(seeds=2, images=16).evaluation(data, load_judge(data)[1]),
         checkpoint_seconds=0.0,
-        progress=progress,
-        stage_done=lambda done: None,
+        **request,
     )
+    train(given, ranks=Ranks(), progress=progress, stage_done=stages.append)
+    return stages
 
 
 def test_every_stage_leaves_its_files_and_the_model_draws(tiny_data, tmp_path):
@@ -59,6 +63,53 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny_data, tmp_path
         run(tiny_data, tmp_path / "cut", images=8 * 60, stop_after=9)
     again = run(tiny_data, tmp_path / "cut", images=8 * 60)
     assert [stage.weights_sha256 for stage in again] == [stage.weights_sha256 for stage in whole]
+
+
+def test_a_model_to_start_from_gives_its_layers_and_its_words(tiny_data, tmp_path):
+    """With nothing to learn (a rate of almost 0) the new model draws the old one's faces."""
+    run(tiny_data, tmp_path / "first", images=80)
+    path, still = tmp_path / "first" / "model.safetensors", {"generator.learning_rate": 1e-8}
+    first = open_bundle(path)
+    stages = run(
+        tiny_data, tmp_path / "second", images=8, values=still, init_from=path, spec={"init_sha256": first.sha256}
+    )
+    second = open_bundle(tmp_path / "second" / "model.safetensors")
+    for name, tensor in first.model.state_dict().items():
+        assert torch.allclose(second.model.state_dict()[name], tensor, atol=1e-5), name
+    plain = run(tiny_data, tmp_path / "third", images=8, values=still)
+    assert not {stage.key for stage in stages} & {stage.key for stage in plain}
+
+
+def test_words_that_the_model_never_read_start_as_its_unknown_word(tiny_data, tmp_path):
+    run(tiny_data, tmp_path, images=8)
+    bundle = open_bundle(tmp_path / "model.safetensors")
+    vocabulary = Vocabulary((*tiny_data.vocabulary.words[:2], "xyzzy", *tiny_data.vocabulary.words[5:1:-1]))
+    words = init_weights(bundle, vocabulary, bundle.stage.settings)["encoder.words.weight"]
+    theirs = bundle.model.state_dict()["encoder.words.weight"]
+    assert torch.equal(words, theirs[[0, 1, 1, 5, 4, 3, 2]])
+
+
+def test_a_model_of_other_shapes_is_no_start(tiny_data, tmp_path):
+    run(tiny_data, tmp_path, images=8)
+    bundle = open_bundle(tmp_path / "model.safetensors")
+    other = bundle.stage.settings.with_values({"network.latent": 20, "network.feature_max": 4})
+    with pytest.raises(SpecError, match=r"network.latent = 20 \(the bundle: 12\); 4 feature maps at 4 px"):
+        init_weights(bundle, tiny_data.vocabulary, other)
+
+
+def test_curves_open_in_tensorboard_over_all_stages(tiny_data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_data, tmp_path, images=8 * 60, stop_after=9, tensorboard=True)
+    run(tiny_data, tmp_path, images=8 * 60, tensorboard=True)
+    accumulator = EventAccumulator(str(tmp_path / "tensorboard"))
+    accumulator.Reload()
+    events = accumulator.Scalars("loss_d")
+    window = 8 * REPORT_STEPS
+    expected = [stage * 480 + images for stage in range(3) for images in (window, 2 * window, 480)]
+    assert [event.step for event in events] == expected
+    lines = [json.loads(line) for line in (tmp_path / "16px" / "curves.jsonl").read_text().splitlines()]
+    assert [line["loss_d"] for line in lines] == pytest.approx([event.value for event in events[-3:]], rel=1e-6)
+    assert all(line["peak_memory_mib"] > 50 for line in lines)
 
 
 def test_a_folder_of_another_training_is_refused(tiny_data, tmp_path):

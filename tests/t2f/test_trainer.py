@@ -7,6 +7,7 @@ import torch
 
 from t2f.checkpoint import load_tensors, save_tensors
 from t2f.errors import CheckpointError
+from t2f.losses import LOSSES
 from t2f.stages import num_steps
 from t2f.trainer import DivergedError, StageTrainer
 from tests.t2f.helpers import tiny_stages
@@ -22,6 +23,25 @@ RECIPES = {
         "text.layers": 2,
         "ema.ramp_up": 0.0,
     },
+    "relativistic, adaptive augmentation, projection": {
+        "loss.name": "relativistic",
+        "loss.penalty_interval": 2,
+        "augment.method": "ada",
+        "augment.strength": 0.3,
+        "augment.images": 100,
+        "augment.color": "on",
+        "discriminator.conditioning": "projection",
+        "text.caption_dropout": 0.3,
+        "data.mirror": "on",
+        "data.uncaptioned_share": 0.25,
+    },
+    "hinge, bf16, micro-batches": {
+        "loss.name": "hinge",
+        "augment.method": "diffaugment",
+        "compute.precision": "bf16",
+        "compute.micro_batch": 4,
+    },
+    "without words, one-sided": {"text.encoder": "none", "loss.name": "wgan-gp", "loss.sided": "one"},
     "two D steps, Adam reset": {
         "discriminator.steps": 2,
         "optimizer.at_stage_start": "reset",
@@ -59,6 +79,61 @@ def test_going_on_from_a_file_gives_the_same_bits(tiny_data, tmp_path, recipe):
     assert next_stage.position.step == 2
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_micro_batches_give_the_gradients_of_the_whole_batch(tiny_data, loss):
+    """One step, with and without: D's and G's Adam means are gradients, up to the order of sums."""
+    values = {"loss.name": loss, "optimizer.beta1": 0.5, "augment.method": "diffaugment", "text.caption_dropout": 0.3}
+    whole, parts = (
+        train(StageTrainer(tiny_stages(tiny_data, {**values, "compute.micro_batch": size})[0], tiny_data), 1).state()
+        for size in (0, 4)
+    )
+    means = [name for name in whole if name.endswith("exp_avg")]
+    assert len(means) > 20
+    for name in means:
+        scale = float(whole[name].abs().max())
+        assert torch.allclose(whole[name], parts[name], atol=1e-5 * max(scale, 0.1)), name
+
+
+def test_precision_changes_the_numbers_a_little(tiny_data):
+    """bf16 has 8 bits of precision: the first step's gradients point the same way."""
+    states = {
+        precision: train(
+            StageTrainer(tiny_stages(tiny_data, {"compute.precision": precision})[0], tiny_data), 1
+        ).state()
+        for precision in ("fp32", "bf16")
+    }
+    assert all(tensor.dtype != torch.bfloat16 for tensor in states["bf16"].values())
+    for part in ("discriminator", "face_model"):
+        names = [n for n in states["fp32"] if n.startswith(f"adam.{part}") and n.endswith("exp_avg")]
+        exact, rounded = (torch.cat([states[p][n].flatten() for n in names]) for p in ("fp32", "bf16"))
+        assert not torch.equal(exact, rounded)
+        assert float(torch.nn.functional.cosine_similarity(exact, rounded, dim=0)) > 0.98
+
+
+def test_the_strength_of_ada_follows_the_sign_of_real_scores(tiny_data):
+    """Each step moves it by batch / images, up where the mean sign is above the target and down where it is below."""
+    values = {"augment.method": "ada", "augment.strength": 0.5, "augment.target": 0.1, "augment.images": 160}
+    trainer, strength, seen = StageTrainer(tiny_stages(tiny_data, values)[0], tiny_data), 0.5, set()
+    for _ in range(8):
+        train(trainer, 1)
+        curves = trainer.take_curves()
+        assert curves["augment_strength"] == pytest.approx(strength)
+        strength += 8 / 160 * (1 if curves["sign_right"] > 0.1 else -1)
+        seen.add(curves["sign_right"] > 0.1)
+        assert trainer.augment_strength == pytest.approx(strength)
+    assert seen == {True, False}, "both directions were tried"
+
+
+def test_a_lazy_penalty_rescales_the_critics_adam(tiny_data):
+    """StyleGAN2 appendix B with k = 4: c = 4/5."""
+    values = {"loss.penalty_interval": 4, "discriminator.learning_rate": 0.01, "optimizer.beta2": 0.99}
+    trainer = StageTrainer(tiny_stages(tiny_data, values)[0], tiny_data)
+    group = trainer._optimizers["discriminator"].param_groups[0]
+    assert group["lr"] == pytest.approx(0.008)
+    assert group["betas"] == pytest.approx((0.0, 0.99**0.8))
+    assert trainer._optimizers["face_model"].param_groups[0]["betas"] == (0.0, 0.99)
+
+
 def test_the_global_random_state_does_not_matter_and_is_not_touched(tiny_data):
     stage = tiny_stages(tiny_data)[0]
     hashes = set()
@@ -82,7 +157,8 @@ def test_golden_run(tiny_data):
     parent = snapshot(train(StageTrainer(stages[0], tiny_data)))
     trainer = train(StageTrainer(stages[1], tiny_data, parent=parent))
     curves = trainer.take_curves()
-    assert set(curves) == {"loss_d", "loss_g", "kl", "penalty", "score_right", "score_wrong", "score_fake"}
+    scores = {"score_right", "score_wrong", "score_fake"}
+    assert set(curves) == {"loss_d", "loss_g", "kl", "penalty", "diversity"} | scores
     assert curves["score_right"] > curves["score_fake"]
     assert curves["kl"] > 0
     assert trainer.take_curves() == {}
