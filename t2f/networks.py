@@ -86,6 +86,16 @@ class FaceModel(nn.Module):
         self.generator = Generator(network.latent, stage.features)
         initialise(self, seed=stage.seed, prefix="face_model")
 
+    def embed(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """text_BE of captions; zeros where lengths_B (on the CPU) is 0, which means no caption."""
+        given = lengths_B > 0
+        if given.all():
+            return self.encoder(tokens_BT, lengths_B)
+        text_BE = torch.zeros(len(tokens_BT), self.conditioning.linear.weight.shape[1], device=tokens_BT.device)
+        if given.any():
+            text_BE[given] = self.encoder(tokens_BT[given], lengths_B[given])
+        return text_BE
+
     @torch.no_grad()
     def draw(self, text_BE: Tensor, noise_BZ: Tensor, *, alpha: float = 1.0) -> Tensor:
         """uint8 images_B3RR for embeddings and standard normal noise (its first part moves the conditioning)."""

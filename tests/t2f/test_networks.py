@@ -89,3 +89,12 @@ def test_draw_gives_pixels():
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (3, 3, 8, 8)
     assert int(pixels.max()) > int(pixels.min())
+
+
+def test_no_caption_is_a_zero_embedding():
+    model = FaceModel(stage(4), 20)
+    tokens_BT, lengths_B = torch.tensor([[3, 4], [0, 0], [5, 0]]), torch.tensor([2, 0, 1])
+    text_BE = model.embed(tokens_BT, lengths_B)
+    assert torch.equal(text_BE[1], torch.zeros(8))
+    assert torch.allclose(text_BE[[0, 2]], model.encoder(tokens_BT[[0, 2]], lengths_B[[0, 2]]), atol=1e-6)
+    assert not model.embed(torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)).any()
