@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
 from t2f.errors import DataError, SpecError, UserError
+from t2f.probe import NO_JUDGE
 from t2f.threads import quiet_threads
 from t2f.trainfile import read_training_file
 
@@ -107,7 +108,9 @@ def checked_name(name: str) -> str:
 
 
 def ensure_judge(data: PreparedData, *, steps: int) -> str:
-    """The SHA-256 of the data set's judge, trained now if there is none."""
+    """The SHA-256 of the data set's judge, trained now if there is none; NO_JUDGE for data without captions."""
+    if not data.has_captions:
+        return NO_JUDGE
     # Importing torch takes a second that reading and refusing need not wait for.
     import torch
 

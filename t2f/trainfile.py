@@ -13,7 +13,7 @@ from typing import Any
 
 from t2f.data import PreparedData
 from t2f.errors import SpecError
-from t2f.probe import EvaluationSpec
+from t2f.probe import NO_CAPTIONS, EvaluationSpec
 from t2f.settings import PRESETS, Settings, Value, checked_value, require_setting
 from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
 from t2f.yamlfile import parse_yaml, read_yaml
@@ -39,7 +39,7 @@ class StagesSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSection:
-    captions: tuple[str, ...] = ()  # empty: the first of the validation split
+    captions: tuple[str, ...] = ()  # empty: the first of the validation split, if it has any
     seeds: int = 8
     images: int = 500
 
@@ -47,11 +47,9 @@ class ProbeSection:
         """What is measured and drawn at each stage's end, on this data."""
         split = "validation" if data.split("validation").size >= 2 else "train"
         held_out = data.split(split)
-        captions = self.captions or tuple(
-            held_out.captions[held_out.caption_offsets[image]] for image in range(min(8, held_out.size))
-        )
+        first = tuple(held_out.captions[held_out.caption_offsets[image]] for image in held_out.captioned_N[:8])
         return EvaluationSpec(
-            captions=captions,
+            captions=self.captions or first or NO_CAPTIONS,
             seeds=self.seeds,
             num_images=self.images,
             split=split,

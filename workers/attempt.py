@@ -54,7 +54,7 @@ class Memory:
     sealed_sha256: str | None = None  # of the checkpoint file that `sealed_state` equals
     sealed_state: dict[str, Tensor] = field(default_factory=dict)
     data: dict[str, PreparedData] = field(default_factory=dict)
-    judges: dict[str, tuple[Judge, str]] = field(default_factory=dict)
+    judges: dict[str, tuple[Judge | None, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Workplace:
             self.memory.data[key] = found
         return self.memory.data[key]
 
-    def judge(self, data: PreparedData) -> tuple[Judge, str]:
+    def judge(self, data: PreparedData) -> tuple[Judge | None, str]:
         if data.key not in self.memory.judges:
             self.memory.judges[data.key] = load_judge(data)
         return self.memory.judges[data.key]

@@ -332,6 +332,11 @@ def _write_texts(folder: Path, kept: Sequence[Example], options: PrepareOptions)
             if not split_words(caption):
                 raise DataError(f"image {example.image_id!r}: the caption {caption!r} has no words; write one")
     captions = [caption for example in parts["train"] for caption in example.captions]
+    if not captions and any(example.captions for example in kept):
+        raise DataError(
+            f"none of the {sum(bool(example.captions) for example in kept)} usable images with captions is for "
+            "training; add images or change the split"
+        )
     vocabulary = Vocabulary.build(captions, min_count=options.min_count)
     (folder / "vocabulary.json").write_text(vocabulary.to_json() + "\n", encoding="utf-8")
     names = sorted(kept[0].attributes)

@@ -67,6 +67,15 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
     assert "is canceled already" in t2f("sweep", "cancel", "demo-like", home=own_home, code=2)
 
 
+def test_a_sweep_on_data_without_captions_is_planned_like_others(own_home, sweep_file):
+    text = DEMO_LIKE.replace("dataset: tiny", "dataset: bare")
+    sweep_file.write_text(text)
+    said = t2f("sweep", "submit", sweep_file, "--dry-run", home=own_home, code=2)
+    assert "['long pink hair', 'dark skin'] is not allowed for data without captions" in said
+    sweep_file.write_text(text.replace("captions: [long pink hair, dark skin], ", ""))
+    assert "would submit demo-like: 6 trials" in t2f("sweep", "submit", sweep_file, "--dry-run", home=own_home)
+
+
 def test_training_and_drawing_without_a_scheduler(own_home, tmp_path):
     file = tmp_path / "train.yaml"
     file.write_text(

@@ -1,16 +1,20 @@
 """The score and its parts."""
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from t2f import evaluation
+from t2f.errors import SpecError
 from t2f.evaluation import Figure, Reference, evaluate, measure_reference, reference_for, reference_pairs
 from t2f.judge import load_judge
 from t2f.networks import FaceModel
-from t2f.probe import EvaluationSpec
+from t2f.probe import NO_CAPTIONS, NO_JUDGE, EvaluationSpec
+from t2f.trainfile import ProbeSection
 from tests.t2f.helpers import tiny_stages
 
 
@@ -109,6 +113,45 @@ def test_evaluation_is_repeatable_and_complete(tiny_data, judge):
     for name in ("score", "fidelity", "attribute_share"):
         figure = one.metrics[name]
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+@pytest.fixture
+def bare(bare_data, tmp_path):
+    """The data without captions in a place of its own, where references may be written."""
+    shutil.copytree(bare_data.path, tmp_path / "bare")
+    return replace(bare_data, path=tmp_path / "bare")
+
+
+def test_data_without_captions_is_scored_by_fidelity(bare):
+    model = FaceModel(tiny_stages(bare)[2], len(bare.vocabulary)).eval()
+    found_spec = ProbeSection(seeds=5, images=24).evaluation(bare, NO_JUDGE)
+    assert (found_spec.captions, found_spec.split) == (("",), "validation")
+    ref = reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec)
+    assert ref.shuffle_gap is None
+    assert reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec) == ref
+    one, two = (evaluate(model, resolution=16, data=bare, judge=None, reference=ref, spec=found_spec) for _ in range(2))
+    assert set(one.metrics) == {"swd", "colour_distance", "fidelity", "score"}
+    assert one.metrics["score"] == one.metrics["fidelity"]
+    assert one.metrics == two.metrics
+    assert one.wall.shape == (5, 3, 16, 16)
+    assert len({picture.tobytes() for picture in one.wall}) == 5, "each seed draws its own face"
+
+
+def test_pairs_of_data_without_captions_are_its_images(bare_data):
+    split = bare_data.split("validation")
+    pairs = reference_pairs(split, 2 * split.size + 1)
+    assert set(pairs.image_N) == set(range(split.size))
+    assert (len(pairs.image_N), len(pairs.caption_N), len(pairs.wrong_N)) == (2 * split.size + 1, 0, 0)
+
+
+def test_captions_of_a_probe_fit_the_data(tiny_data, bare_data):
+    asked = ProbeSection(captions=("a man",))
+    assert asked.evaluation(tiny_data, "x").captions == ("a man",)
+    with pytest.raises(SpecError, match=r"\['a man'\] is not allowed for data without captions.* leave probe.captions"):
+        asked.evaluation(bare_data, NO_JUDGE)
+    for captions in (NO_CAPTIONS, ("a man", "  ")):
+        with pytest.raises(SpecError, match="a sentence without words; describe a face"):
+            spec(tiny_data, "x", captions=captions)
 
 
 def test_reals_score_near_one_and_an_untrained_generator_near_zero(tiny_data, judge):
