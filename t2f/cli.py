@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
+from t2f.data import (
+    Content,
+    CropOptions,
+    PreparedData,
+    PrepareOptions,
+    Uncaptioned,
+    is_prepared_from,
+    planned_content,
+    prepare,
+    render_demo,
+)
 from t2f.errors import DataError, SpecError, UserError
 from t2f.probe import NO_JUDGE
 from t2f.threads import quiet_threads
@@ -69,10 +79,18 @@ def render_demo_command(
 @data_app.command("prepare")
 def prepare_command(
     source: Annotated[Path, typer.Argument(help="Folder that holds the data set.")],
-    format: Annotated[str, typer.Option(help="face2text or imagefolder.")] = "imagefolder",
+    format: Annotated[
+        str, typer.Option(help="imagefolder, face2text, or folder: pictures without captions.")
+    ] = "imagefolder",
     name: Annotated[str | None, typer.Option(help="Name for sweep files; default: the folder's.")] = None,
     resolution: Annotated[int, typer.Option(help="Largest resolution in px.")] = 64,
     crop: Annotated[str | None, typer.Option(help="square, centre:PIXELS or fraction:SHARE.")] = None,
+    uncaptioned: Annotated[
+        Path | None, typer.Option(help="Folder of further pictures, without captions; all are for training.")
+    ] = None,
+    uncaptioned_crop: Annotated[
+        str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
+    ] = None,
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
     judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
@@ -83,21 +101,53 @@ def prepare_command(
     options = PrepareOptions(
         max_resolution=resolution, crop=CropOptions.parse(crop) if crop else None, on_bad_image=on_bad_image
     )
+    if uncaptioned_crop and uncaptioned is None:
+        raise DataError(
+            f"--uncaptioned-crop {uncaptioned_crop} is given without --uncaptioned; give the folder of those pictures, "
+            "or crop the source's with --crop"
+        )
+    crop_of_further = CropOptions.parse(uncaptioned_crop) if uncaptioned_crop else None
+    further = None if uncaptioned is None else Uncaptioned(folder=uncaptioned, crop=crop_of_further)
     name = name or source.resolve().name
     out = home / "data" / checked_name(name)
     if dry_run:
-        examples = read_source(format, source)
-        captions = sum(len(example.captions) for example in examples)
-        console.print(f"would prepare {len(examples)} images with {captions} captions into {out}")
+        say_planned(
+            planned_content(source, format=format, out=out, options=options, uncaptioned=further, replace=replace), out
+        )
         return
     with bar("preparing images") as progress:
-        data = prepare(source, format=format, out=out, options=options, replace=replace, progress=progress)
-    judge_sha256 = ensure_judge(data, steps=judge_steps)
+        data = prepare(
+            source, format=format, out=out, options=options, uncaptioned=further, replace=replace, progress=progress
+        )
+    say_prepared(data, ensure_judge(data, steps=judge_steps))
+
+
+def say_planned(content: Content, out: Path) -> None:
+    captions = sum(len(example.captions) for example in content.source.examples)
+    console.print(f"would prepare {len(content.source.examples)} images with {captions or 'no'} captions into {out}")
+    if content.uncaptioned is not None:
+        say_uncaptioned({"used": len(content.uncaptioned.examples), **content.counts})
+    if is_prepared_from(out, content):
+        console.print("it holds them already: nothing would be done")
+
+
+def say_prepared(data: PreparedData, judge_sha256: str) -> None:
     splits = ", ".join(f"{data.split(split).size} {split}" for split in ("train", "validation", "test"))
+    words = f"{len(data.vocabulary)} words" if data.has_captions else "no captions"
+    judge = f"judge {judge_sha256[:12]}" if data.has_captions else "no judge"
+    console.print(f"{data.name}: {splits} images, {words}, key {data.key[:12]}, {judge}")
+    if "uncaptioned" in data.manifest:
+        say_uncaptioned(data.manifest["uncaptioned"])
+    if data.manifest["skipped"]:
+        console.print(f"skipped: {len(data.manifest['skipped'])} images that cannot be used")
+    console.print(f"in {data.path}")
+
+
+def say_uncaptioned(counts: Mapping[str, int]) -> None:
     console.print(
-        f"{name}: {splits} images, {len(data.vocabulary)} words, key {data.key[:12]}, judge {judge_sha256[:12]}"
+        f"for training without captions: {counts['used']} of {counts['found']} pictures; left out: "
+        f"{counts['same_content']} that are images of the source, {counts['same_name']} that are named like one"
     )
-    console.print(f"in {out}")
 
 
 def checked_name(name: str) -> str:

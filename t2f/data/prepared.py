@@ -17,6 +17,7 @@ from t2f.errors import DataError
 MANIFEST = "manifest.json"
 # Raised when what prepare() writes changes; part of the key.
 PREPARE_VERSION = 1
+NOT_KNOWN = -1  # in place of the attributes of a picture that came without captions, and so without attributes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +35,7 @@ class Split:
     caption_text_group_M: np.ndarray  # int64: captions of the same words have the same number
     tokens_MT: np.ndarray  # uint16, padded with 0
     token_lengths_M: np.ndarray  # int64
-    # int64: places in PreparedData.attribute_values, in its order, and -1 where nothing is known; A may be 0.
-    attributes_NA: np.ndarray
+    attributes_NA: np.ndarray  # int64: places in PreparedData.attribute_values, in its order, or NOT_KNOWN; A may be 0
     _folder: Path
     _resolutions: tuple[int, ...]
 

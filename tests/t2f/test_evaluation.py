@@ -144,6 +144,22 @@ def test_pairs_of_data_without_captions_are_its_images(bare_data):
     assert (len(pairs.image_N), len(pairs.caption_N), len(pairs.wrong_N)) == (2 * split.size + 1, 0, 0)
 
 
+def test_images_without_captions_do_not_change_a_reference(tiny_data, mixed_data, judge):
+    for split in ("train", "validation"):
+        one, two = (reference_pairs(data.split(split), 100) for data in (tiny_data, mixed_data))
+        assert np.array_equal(one.image_N, two.image_N)
+        assert np.array_equal(one.caption_N, two.caption_N)
+        assert np.array_equal(one.wrong_N, two.wrong_N)
+        measured = [
+            measure_reference(data, judge[0], resolution=8, num_images=24, split=split)
+            for data in (tiny_data, mixed_data)
+        ]
+        # The ceiling is an untrained generator's, whose noise and captions are the same too.
+        assert measured[0] == measured[1]
+    probe = ProbeSection()
+    assert probe.evaluation(mixed_data, "x").captions == probe.evaluation(tiny_data, "x").captions
+
+
 def test_captions_of_a_probe_fit_the_data(tiny_data, bare_data):
     asked = ProbeSection(captions=("a man",))
     assert asked.evaluation(tiny_data, "x").captions == ("a man",)

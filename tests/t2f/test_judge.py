@@ -69,6 +69,12 @@ def test_it_is_kept_with_the_data_and_refused_elsewhere(tiny_data, tmp_path):
         load_judge(replace(tiny_data, path=copy))
 
 
+def test_images_without_captions_do_not_change_it(mixed_data, judge):
+    assert len(mixed_data.split("train").uncaptioned_N) == 20
+    trained = train_judge(mixed_data, options=OPTIONS)
+    assert tensors_sha256(trained.state_dict()) == tensors_sha256(judge.state_dict())
+
+
 def test_data_without_captions_has_no_judge(bare_data):
     assert load_judge(bare_data) == (None, NO_JUDGE)
     assert ensure_judge(bare_data, steps=10) == NO_JUDGE

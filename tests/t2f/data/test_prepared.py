@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from t2f.data.prepare import PrepareOptions, prepare
+from t2f.data.options import PrepareOptions
+from t2f.data.prepare import prepare
 from t2f.data.prepared import PreparedData
 from t2f.data.words import split_words
 from t2f.errors import DataError
