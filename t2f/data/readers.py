@@ -330,7 +330,7 @@ def read_folder(root: Path) -> list[Example]:
         (names if is_picture else others).append(name)
     if others:
         logger.warning(
-            "%s: %d files are no .jpg, .jpeg, .png or .webp and were ignored, such as %s",
+            "%s: files that are no .jpg, .jpeg, .png or .webp were ignored: %d, such as %s",
             root,
             len(others),
             _short(others[0]),

@@ -201,7 +201,7 @@ def test_files_that_are_no_pictures_are_counted_and_reported(tmp_path, caplog):
     os.mkfifo(tmp_path / "pipe.png")
     assert [example.image_id for example in read_source("folder", tmp_path)] == ["a.png"]
     (record,) = caplog.records
-    assert "3 files are no .jpg, .jpeg, .png or .webp and were ignored, such as 'notes.txt'" in record.getMessage()
+    assert "files that are no .jpg, .jpeg, .png or .webp were ignored: 3, such as 'notes.txt'" in record.getMessage()
 
 
 @pytest.mark.parametrize("names", [(), ("notes.txt", ".hidden.png", "a/b/old.bmp")])
