@@ -47,6 +47,7 @@ NOT_YET = "is not supported by this version; remove it"
 LATER = dict.fromkeys(("branch", "constraints", "replicate", "enqueue", "share_prefix", "after", "warm_start"), NOT_YET)
 METHODS = ("grid", "random")
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
+TEXT_METRICS = ("text", "attribute_share")
 METRICS |= {"swd": "minimize", "pixel_distance": "minimize", "colour_distance": "minimize"}
 
 
@@ -91,6 +92,11 @@ class SweepSpec:
             raise SpecError(
                 f"the sweep goes up to {plan.final_resolution} px, but {data.name!r} is prepared up to "
                 f"{max(data.resolutions)} px; prepare it with --resolution {plan.final_resolution}, or drop stages"
+            )
+        if self.metric in TEXT_METRICS and not data.has_captions:
+            raise SpecError(
+                f"metric.name = {self.metric!r} is measured with captions, but {data.name!r} has none; use one of "
+                f"{', '.join(name for name in METRICS if name not in TEXT_METRICS)}"
             )
         space = SearchSpace(
             data_key=data.key, seed=self.seed, preset=self.preset, plan=plan, parameters=self.parameters

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +11,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t2f.data import CropOptions, PreparedData, PrepareOptions, prepare, read_source, render_demo
+from t2f.data import (
+    Content,
+    CropOptions,
+    PreparedData,
+    PrepareOptions,
+    Uncaptioned,
+    is_prepared_from,
+    planned_content,
+    prepare,
+    render_demo,
+)
 from t2f.errors import DataError, SpecError, UserError
+from t2f.probe import NO_JUDGE
+from t2f.spec import SentenceSpec
 from t2f.threads import quiet_threads
 from t2f.trainfile import read_training_file
 
@@ -72,10 +84,18 @@ def render_demo_command(
 @data_app.command("prepare")
 def prepare_command(
     source: Annotated[Path, typer.Argument(help="Folder that holds the data set.")],
-    format: Annotated[str, typer.Option(help="face2text or imagefolder.")] = "imagefolder",
+    format: Annotated[
+        str, typer.Option(help="imagefolder, face2text, or folder: pictures without captions.")
+    ] = "imagefolder",
     name: Annotated[str | None, typer.Option(help="Name for sweep files; default: the folder's.")] = None,
     resolution: Annotated[int, typer.Option(help="Largest resolution in px.")] = 64,
     crop: Annotated[str | None, typer.Option(help="square, centre:PIXELS or fraction:SHARE.")] = None,
+    uncaptioned: Annotated[
+        Path | None, typer.Option(help="Folder of further pictures, without captions; all are for training.")
+    ] = None,
+    uncaptioned_crop: Annotated[
+        str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
+    ] = None,
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
     judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
@@ -86,21 +106,53 @@ def prepare_command(
     options = PrepareOptions(
         max_resolution=resolution, crop=CropOptions.parse(crop) if crop else None, on_bad_image=on_bad_image
     )
+    if uncaptioned_crop and uncaptioned is None:
+        raise DataError(
+            f"--uncaptioned-crop {uncaptioned_crop} is given without --uncaptioned; give the folder of those pictures, "
+            "or crop the source's with --crop"
+        )
+    crop_of_further = CropOptions.parse(uncaptioned_crop) if uncaptioned_crop else None
+    further = None if uncaptioned is None else Uncaptioned(folder=uncaptioned, crop=crop_of_further)
     name = name or source.resolve().name
     out = home / "data" / checked_name(name)
     if dry_run:
-        examples = read_source(format, source)
-        captions = sum(len(example.captions) for example in examples)
-        console.print(f"would prepare {len(examples)} images with {captions} captions into {out}")
+        say_planned(
+            planned_content(source, format=format, out=out, options=options, uncaptioned=further, replace=replace), out
+        )
         return
     with bar("preparing images") as progress:
-        data = prepare(source, format=format, out=out, options=options, replace=replace, progress=progress)
-    judge_sha256 = ensure_judge(data, steps=judge_steps)
+        data = prepare(
+            source, format=format, out=out, options=options, uncaptioned=further, replace=replace, progress=progress
+        )
+    say_prepared(data, ensure_judge(data, steps=judge_steps))
+
+
+def say_planned(content: Content, out: Path) -> None:
+    captions = sum(len(example.captions) for example in content.source.examples)
+    console.print(f"would prepare {len(content.source.examples)} images with {captions or 'no'} captions into {out}")
+    if content.uncaptioned is not None:
+        say_uncaptioned({"used": len(content.uncaptioned.examples), **content.counts})
+    if is_prepared_from(out, content):
+        console.print("it holds them already: nothing would be done")
+
+
+def say_prepared(data: PreparedData, judge_sha256: str) -> None:
     splits = ", ".join(f"{data.split(split).size} {split}" for split in ("train", "validation", "test"))
+    words = f"{len(data.vocabulary)} words" if data.has_captions else "no captions"
+    judge = f"judge {judge_sha256[:12]}" if data.has_captions else "no judge"
+    console.print(f"{data.name}: {splits} images, {words}, key {data.key[:12]}, {judge}")
+    if "uncaptioned" in data.manifest:
+        say_uncaptioned(data.manifest["uncaptioned"])
+    if data.manifest["skipped"]:
+        console.print(f"skipped: {len(data.manifest['skipped'])} images that cannot be used")
+    console.print(f"in {data.path}")
+
+
+def say_uncaptioned(counts: Mapping[str, int]) -> None:
     console.print(
-        f"{name}: {splits} images, {len(data.vocabulary)} words, key {data.key[:12]}, judge {judge_sha256[:12]}"
+        f"for training without captions: {counts['used']} of {counts['found']} pictures; left out: "
+        f"{counts['same_content']} that are images of the source, {counts['same_name']} that are named like one"
     )
-    console.print(f"in {out}")
 
 
 def checked_name(name: str) -> str:
@@ -111,7 +163,9 @@ def checked_name(name: str) -> str:
 
 
 def ensure_judge(data: PreparedData, *, steps: int) -> str:
-    """The SHA-256 of the data set's judge, trained now if there is none."""
+    """The SHA-256 of the data set's judge, trained now if there is none; NO_JUDGE for data without captions."""
+    if not data.has_captions:
+        return NO_JUDGE
     # Importing torch takes a second that reading and refusing need not wait for.
     import torch
 
@@ -161,8 +215,11 @@ def train_command(
     for stage in stages:
         Ranks(size=devices).rows(stage)  # refuses a batch that cannot be shared before anything starts
     init_sha256 = None if training.init_from is None else open_bundle(training.init_from).sha256
+    sentence = None
+    if any(stage.settings.text.encoder == "sentence" for stage in stages):
+        sentence = embed_captions(data, training.sentence_encoder)
     request = TrainingRequest(
-        spec=training.training(data, init_sha256=init_sha256),
+        spec=training.training(data, init_sha256=init_sha256, sentence=sentence),
         data=data.path,
         out=out,
         threads=threads,
@@ -176,6 +233,19 @@ def train_command(
     else:
         run_on_ranks(train_with_bars, devices, request)
     console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
+
+
+def embed_captions(data: PreparedData, where: str) -> SentenceSpec:
+    """The sentence encoder at this place, once the embeddings of all captions of the data are kept with it."""
+    # Only trainings with this encoder wait for torch here.
+    from t2f.data.readers import SPLITS
+    from t2f.sentence import SentenceEncoder, find_sentence_encoder, split_embeddings
+
+    encoder = SentenceEncoder.open(find_sentence_encoder(where))
+    with bar("reading captions") as progress:
+        for split in SPLITS:
+            split_embeddings(data, split, encoder, progress=progress)
+    return SentenceSpec(where=where, sha256=encoder.sha256, size=encoder.size)
 
 
 def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
@@ -210,7 +280,9 @@ def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
 
 def generate_command(
     model: Annotated[Path, typer.Argument(help="A model bundle.")],
-    sentences: Annotated[list[str], typer.Argument(help="Descriptions of faces.")],
+    sentences: Annotated[
+        list[str] | None, typer.Argument(help="Descriptions of faces; none for a model without words.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("faces.png"),
     seeds: Annotated[str, typer.Option(help="For example 0, 0-7 or 1,5,9.")] = "0",
     truncation: Annotated[float, typer.Option(help="0 to 1: nearer to the average face when small.")] = 1.0,
@@ -220,12 +292,13 @@ def generate_command(
     numbers = parse_seeds(seeds)
     if not model.exists():
         raise UserError(f"{model} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
+    sentences = sentences or [""]
     if dry_run:
         console.print(f"would draw {len(sentences) * len(numbers)} faces with {model} into {out}")
         return
     # Importing torch takes a second that refusing need not wait for.
     from t2f.generate import open_bundle
-    from t2f.pictures import captioned_sheet
+    from t2f.pictures import captioned_sheet, png_bytes, wall
 
     bundle = open_bundle(model)
     for sentence in sentences:
@@ -233,10 +306,13 @@ def generate_command(
             hint = f"; the nearest word it knows is {near!r}" if near else ""
             console.print(f"the model never read {word!r}{hint}")
     images = bundle.draw(sentences, seeds=numbers, truncation=truncation)
-    captions = [sentence for sentence in sentences for _ in numbers]
     columns = len(numbers) if len(numbers) > 1 else 4
+    if bundle.reads_words:
+        sheet = captioned_sheet(images, [sentence for sentence in sentences for _ in numbers], columns=columns)
+    else:
+        sheet = wall(images, columns=min(8, len(images)))
     out.parent.mkdir(parents=True, exist_ok=True)
-    captioned_sheet(images, captions, columns=columns).save(out)
+    out.write_bytes(png_bytes(sheet))
     console.print(f"{out}: {len(images)} faces of {bundle.resolution} px")
 
 

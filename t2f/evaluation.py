@@ -5,13 +5,15 @@
                floor: reals against reals; ceiling: an untrained generator
     text     = clip(shuffle gap / shuffle gap of real held-out pairs, 0, 1)
 
+Data without captions has no text part: its score is the fidelity, and its wall shows faces of noise alone.
+
 Nothing here touches a training's random numbers. N images, M captions, T tokens, R resolution in px
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -19,16 +21,17 @@ from torch import Tensor
 
 from t2f.batches import wrong_captions
 from t2f.checkpoint import write_durably
-from t2f.data import PreparedData, Split, Vocabulary
+from t2f.data import PreparedData, Split
 from t2f.errors import DataError
 from t2f.judge import Judge, judge_path
 from t2f.layers import stream_seed
 from t2f.metrics import DIRECTIONS, colour_distance, image_distance
 from t2f.networks import FaceModel
 from t2f.probe import METRIC_VERSION, EvaluationSpec
+from t2f.reading import Reader, WordReader
 from t2f.settings import PRESETS, Settings
 from t2f.spec import RESOLUTIONS, StageSpec
-from t2f.text import Captions, pad_tokens
+from t2f.text import Captions
 
 JACKKNIFE_BLOCKS = 5
 JACKKNIFE_DIRECTIONS = 64  # the spread between blocks needs fewer than the value itself
@@ -65,7 +68,7 @@ class Reference:
     num_images: int
     floor: Mapping[str, float]  # real against real: "swd", "colour_distance"
     ceiling: Mapping[str, float]  # an untrained generator against real
-    shuffle_gap: Figure  # of real held-out pairs
+    shuffle_gap: Figure | None  # of real held-out pairs; None where there are no captions
 
 
 # Pairs of the reference split
@@ -73,18 +76,25 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """N held-out images, one caption of each, and a wrong caption for each."""
+    """N held-out images, one caption of each, and a wrong caption for each; no captions where the data has none."""
 
     image_N: np.ndarray
-    caption_N: np.ndarray
+    caption_N: np.ndarray  # [N], or empty
     wrong_N: np.ndarray
 
 
 def reference_pairs(split: Split, num_images: int) -> Pairs:
-    """The same pairs for everybody; images of a split smaller than asked for come again with other captions."""
+    """The same pairs for everybody; images of a split smaller than asked for come again with other captions.
+
+    Where some images have captions, the others are not looked at: they may come from elsewhere and look different.
+    """
     random = np.random.default_rng([num_images, METRIC_VERSION])
-    whole, rest = divmod(num_images, split.size)
-    image_N = np.concatenate([*[np.arange(split.size)] * whole, random.permutation(split.size)[:rest]])
+    images = split.captioned_N if len(split.captioned_N) else split.uncaptioned_N
+    whole, rest = divmod(num_images, len(images))
+    image_N = np.concatenate([*[images] * whole, images[random.permutation(len(images))[:rest]]])
+    if len(split.captioned_N) == 0:
+        nothing = np.empty(0, dtype=np.int64)
+        return Pairs(image_N=image_N, caption_N=nothing, wrong_N=nothing)
     offsets = split.caption_offsets
     counts = offsets[image_N + 1] - offsets[image_N]
     caption_N = offsets[image_N] + (random.random(num_images) * counts).astype(np.int64)
@@ -97,22 +107,23 @@ def caption_tokens(split: Split, captions: np.ndarray) -> tuple[Tensor, Tensor]:
     return tokens_NT, torch.from_numpy(split.token_lengths_M[captions])
 
 
-def read_captions(split: Split, captions: np.ndarray) -> Captions:
-    """These captions of the split as an LSTM reads them."""
-    tokens_NT, lengths_N = caption_tokens(split, captions)
-    return Captions(tokens_BT=tokens_NT, lengths_B=lengths_N)
+def right_captions(split: Split, pairs: Pairs, reader: Reader) -> Captions:
+    """The captions to draw the pairs' images from; none at all where there are no captions."""
+    if len(pairs.caption_N) == 0:
+        return reader.of_sentences([""] * len(pairs.image_N))
+    return reader.of_split(split, pairs.caption_N)
 
 
 # Drawing
 
 
 @torch.no_grad()
-def draw(model: FaceModel, captions: Captions | None, noise_NZ: Tensor) -> Tensor:
-    """uint8 images_N3RR, in batches that fit anywhere; captions: N of them, None for a model without words."""
+def draw(model: FaceModel, captions: Captions, noise_NZ: Tensor) -> Tensor:
+    """uint8 images_N3RR, in batches that fit anywhere; a model without words does not look at the captions."""
     device = next(model.parameters()).device
     pictures = []
     for rows in torch.arange(len(noise_NZ)).split(64):
-        text_BE = model.embed(None if captions is None else captions.rows(rows).to(device))
+        text_BE = model.embed(captions.rows(rows).to(device))
         pictures.append(model.draw(text_BE, noise_NZ[rows].to(device)).cpu())
     return torch.cat(pictures)
 
@@ -123,32 +134,41 @@ def noise(model: FaceModel, name: str, count: int) -> Tensor:
     return torch.randn(count, model.conditioning_size + model.noise_size, generator=random)
 
 
-def draw_wall(model: FaceModel, vocabulary: Vocabulary, captions: Sequence[str], seeds: int, max_tokens: int) -> Tensor:
+def draw_wall(model: FaceModel, reader: Reader, captions: Sequence[str], seeds: int) -> Tensor:
     """The probe: every caption with every seed's noise, row by row; the same noise under all captions."""
-    read = pad_tokens([vocabulary.encode(caption, max_tokens) for caption in captions])
     noise_SZ = torch.cat([noise(model, f"seed {seed}", 1) for seed in range(seeds)])
     rows = torch.arange(len(captions)).repeat_interleave(seeds)
-    return draw(model, read.rows(rows), noise_SZ.repeat(len(captions), 1))
+    return draw(model, reader.of_sentences(captions).rows(rows), noise_SZ.repeat(len(captions), 1))
 
 
 # Measuring
 
 
 def evaluate(
-    model: FaceModel, *, resolution: int, data: PreparedData, judge: Judge, reference: Reference, spec: EvaluationSpec
+    model: FaceModel,
+    *,
+    resolution: int,
+    data: PreparedData,
+    judge: Judge | None,
+    reader: Reader,
+    reference: Reference,
+    spec: EvaluationSpec,
 ) -> Evaluation:
-    """All figures of one stage's EMA model (alpha 1, truncation 1) on the frozen reference, and its samples."""
+    """All figures of one stage's EMA model (alpha 1, truncation 1) on the frozen reference, and its samples.
+
+    reader: of the model's encoder. judge: None for data without captions, as `load_judge` gives it.
+    """
     split = data.split(spec.split)
     pairs = reference_pairs(split, spec.num_images)
-    fakes = draw(model, read_captions(split, pairs.caption_N), noise(model, "evaluation", spec.num_images))
+    fakes = draw(model, right_captions(split, pairs, reader), noise(model, "evaluation", spec.num_images))
     reals = torch.from_numpy(split.images(resolution)[pairs.image_N])
     metrics = fidelity_figures(reals, fakes, reference)
-    gap_N = shuffle_gaps(judge, fakes, split, pairs)
-    metrics |= text_figures(gap_N, reference)
+    if judge is not None:
+        metrics |= text_figures(shuffle_gaps(judge, fakes, split, pairs), reference)
     metrics["score"] = score_figure(metrics)
-    if data.attribute_values:
+    if judge is not None and data.attribute_values:
         metrics |= attribute_figures(judge, fakes, split, pairs, tuple(data.attribute_values))
-    wall = draw_wall(model, data.vocabulary, spec.captions, spec.seeds, data.max_tokens)
+    wall = draw_wall(model, reader, spec.captions, spec.seeds)
     return Evaluation(metrics=metrics, wall=wall.numpy())
 
 
@@ -213,7 +233,7 @@ def text_figures(gap_N: np.ndarray, reference: Reference) -> dict[str, Figure]:
     """The shuffle gap, and its share of the reals' gap; no text part where the reals' own gap may be 0."""
     gap, real = bootstrap_mean(gap_N), reference.shuffle_gap
     figures = {"shuffle_gap": gap}
-    if real.low is not None and real.low > 0:
+    if real is not None and real.low is not None and real.low > 0:
         share = [min(1.0, max(0.0, part / real.value)) for part in (gap.value, gap.low, gap.high)]
         figures["text"] = Figure(value=share[0], low=share[1], high=share[2])
     return figures
@@ -245,7 +265,9 @@ def attribute_figures(
 # References: floor, ceiling and the reals' own gap
 
 
-def measure_reference(data: PreparedData, judge: Judge, *, resolution: int, num_images: int, split: str) -> Reference:
+def measure_reference(
+    data: PreparedData, judge: Judge | None, *, resolution: int, num_images: int, split: str
+) -> Reference:
     """Floor, ceiling and real shuffle gap of one resolution, for this many images of that split."""
     held_out, training = data.split(split), data.split("train")
     pairs = reference_pairs(held_out, num_images)
@@ -263,8 +285,9 @@ def measure_reference(data: PreparedData, judge: Judge, *, resolution: int, num_
     )
     # One untrained generator for all, so that trials of different widths are measured by the same ruler.
     untrained = FaceModel(stage, len(data.vocabulary)).eval()
-    fakes = draw(untrained, read_captions(held_out, pairs.caption_N), noise(untrained, "ceiling", num_images))
-    gap = bootstrap_mean(shuffle_gaps(judge, reals, held_out, pairs))
+    reader = WordReader(vocabulary=data.vocabulary, max_tokens=data.max_tokens)
+    fakes = draw(untrained, right_captions(held_out, pairs, reader), noise(untrained, "ceiling", num_images))
+    gap = None if judge is None else bootstrap_mean(shuffle_gaps(judge, reals, held_out, pairs))
     return Reference(
         resolution=resolution,
         num_images=num_images,
@@ -275,7 +298,7 @@ def measure_reference(data: PreparedData, judge: Judge, *, resolution: int, num_
 
 
 def reference_for(
-    data: PreparedData, judge: Judge, judge_sha256: str, *, resolution: int, spec: EvaluationSpec
+    data: PreparedData, judge: Judge | None, judge_sha256: str, *, resolution: int, spec: EvaluationSpec
 ) -> Reference:
     """The reference of a resolution, measured at its first use and remembered beside the judge."""
     if resolution not in RESOLUTIONS:
@@ -284,10 +307,11 @@ def reference_for(
     path = judge_path(data).with_name(name)
     try:
         stored = json.loads(path.read_text())
-        return Reference(**{**stored, "shuffle_gap": Figure(**stored["shuffle_gap"])})
+        gap = stored["shuffle_gap"]
+        return Reference(**{**stored, "shuffle_gap": None if gap is None else Figure(**gap)})
     except (OSError, ValueError, TypeError, KeyError):
         # Not there yet, or unreadable: it is only a memory of what can be measured again.
         found = measure_reference(data, judge, resolution=resolution, num_images=spec.num_images, split=spec.split)
-    content = {**found.__dict__, "shuffle_gap": found.shuffle_gap.__dict__}
+    content = asdict(found)
     write_durably(path, json.dumps(content, indent=1, sort_keys=True).encode())
     return found

@@ -17,9 +17,9 @@ from t2f.data.words import UNKNOWN
 from t2f.errors import CheckpointError, SpecError
 from t2f.layers import stream_seed
 from t2f.networks import FaceModel
+from t2f.reading import Reader, reader_for
 from t2f.settings import SETTINGS, Settings, scope_of
 from t2f.spec import RESOLUTIONS, StageSpec
-from t2f.text import pad_tokens
 
 BUNDLE_VERSION = 1
 MAX_FACES = 1024
@@ -31,6 +31,7 @@ class Bundle:
 
     model: FaceModel
     vocabulary: Vocabulary
+    reader: Reader
     stage: StageSpec
     max_tokens: int
     sha256: str  # of the weights
@@ -40,8 +41,15 @@ class Bundle:
     def resolution(self) -> int:
         return self.stage.resolution
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether sentences mean anything to it; a model without words draws any face."""
+        return self.model.encoder is not None
+
     def unknown_words(self, sentence: str) -> dict[str, str | None]:
         """Words that the model never read, each with the nearest one that it knows."""
+        if self.stage.settings.text.encoder != "lstm":
+            return {}  # a sentence encoder reads any word by its parts
         return {word: self.vocabulary.nearest(word) for word in self.vocabulary.unknown_words(sentence)}
 
     @torch.no_grad()
@@ -57,14 +65,25 @@ class Bundle:
             )
         if not 0 <= truncation <= 1:
             raise SpecError(f"truncation = {truncation} is not allowed; it must be a number from 0 to 1")
-        encoded = [self.vocabulary.encode(sentence, self.max_tokens) for sentence in sentences]
-        for sentence, tokens in zip(sentences, encoded, strict=True):
-            if not tokens or not any(character.isalnum() for character in sentence):
-                raise SpecError(f"the sentence {sentence!r} has no words; describe a face, for example 'brown hair'")
+        for sentence in sentences:
+            self._check(sentence)
         noise_BZ = truncation * torch.cat([self._noise(seed) for seed in seeds])
-        text_BE = self.model.embed(pad_tokens(encoded))
-        pictures = [self.model.draw(text.expand(len(seeds), -1), noise_BZ) for text in text_BE]
+        captions = self.reader.of_sentences(sentences)
+        pictures = []
+        for row in range(len(sentences)):
+            text_BE = self.model.embed(captions.rows(slice(row, row + 1)))
+            text_BE = None if text_BE is None else text_BE.expand(len(seeds), -1)
+            pictures.append(self.model.draw(text_BE, noise_BZ))
         return torch.cat(pictures).numpy()
+
+    def _check(self, sentence: str) -> None:
+        has_words = any(character.isalnum() for character in sentence)
+        if self.reads_words and not has_words:
+            raise SpecError(f"the sentence {sentence!r} has no words; describe a face, for example 'brown hair'")
+        if not self.reads_words and has_words:
+            raise SpecError(
+                f"this model was trained without words, so the sentence {sentence!r} means nothing to it; leave it out"
+            )
 
     def _noise(self, seed: int) -> torch.Tensor:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -149,6 +168,7 @@ def open_bundle(path: Path) -> Bundle:
     return Bundle(
         model=model.eval().requires_grad_(False),
         vocabulary=vocabulary,
+        reader=reader_for(stage, vocabulary, metadata["max_tokens"]),
         stage=stage,
         max_tokens=metadata["max_tokens"],
         sha256=metadata["sha256"],

@@ -1,7 +1,8 @@
 """The judge: a small image-text model that never trains a generator, and says whether a face fits its caption.
 
-It is trained once on the training split of a prepared data set, at each of its resolutions, and frozen. Where the data
-knows its attributes (the demo faces do), the judge also names them in a picture.
+It is trained once on the captioned images of a prepared data set's training split, at each of its resolutions, and
+frozen. Where the data knows its attributes (the demo faces do), the judge also names them in a picture. Data without
+captions has no judge.
 
 B batch, T tokens, W word vector, F features, J judge's embedding, A attributes, R resolution in px
 """
@@ -20,6 +21,7 @@ from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
 from t2f.data import PreparedData, Split
 from t2f.errors import DataError
 from t2f.layers import stream_seed
+from t2f.probe import NO_JUDGE
 
 JUDGE_VERSION = 1
 INPUT_RESOLUTION = 32  # px; smaller images are enlarged, larger ones reduced
@@ -116,7 +118,7 @@ def train_judge(
     shares = np.full(len(caches), 0.5 / max(1, len(caches) - 1))
     shares[-1] = 1 - shares[:-1].sum()
     for step in range(options.steps):
-        rows = random.choice(split.size, size=min(options.batch, split.size), replace=False)
+        rows = random.choice(split.captioned_N, size=min(options.batch, len(split.captioned_N)), replace=False)
         cache = caches[random.choice(len(caches), p=shares)]
         images = _jittered(torch.from_numpy(cache[rows]), torch_random)
         loss = _judge_loss(judge, images, rows, split, random)
@@ -170,8 +172,13 @@ def save_judge(judge: Judge, data: PreparedData, *, options: JudgeOptions) -> st
     return sha256
 
 
-def load_judge(data: PreparedData) -> tuple[Judge, str]:
-    """The frozen judge of a prepared data set and its SHA-256; DataError where there is none that fits."""
+def load_judge(data: PreparedData) -> tuple[Judge | None, str]:
+    """The frozen judge of a prepared data set and its SHA-256; DataError where there is none that fits.
+
+    None and NO_JUDGE for data without captions.
+    """
+    if not data.has_captions:
+        return None, NO_JUDGE
     path = judge_path(data)
     if not path.exists():
         raise DataError(f"{path} does not exist: this data set has no judge. Run `t2f data prepare` again")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from t2f.batches import NO_CAPTION, BatchPlan
 from t2f.data import Split
+from t2f.reading import Reader
 from t2f.spec import StageSpec
 from t2f.text import Captions
 
@@ -40,12 +41,10 @@ class LoadedBatch:
 class Loader:
     """Batches of one stage; `get(n)` returns draw n and begins to gather draw n + 1."""
 
-    def __init__(
-        self, stage: StageSpec, split: Split, rows: slice, *, sentence_vectors_MS: np.ndarray | None = None
-    ) -> None:
-        """rows: this rank's part of every batch. sentence_vectors_MS: embeddings of all captions of the split."""
+    def __init__(self, stage: StageSpec, split: Split, rows: slice, reader: Reader) -> None:
+        """rows: this rank's part of every batch."""
         self._plan = BatchPlan(stage, split)
-        self._split, self._rows, self._vectors_MS = split, rows, sentence_vectors_MS
+        self._split, self._rows, self._reader = split, rows, reader
         self._images = split.images(stage.resolution)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._ahead: tuple[int, Future[LoadedBatch]] | None = None
@@ -72,17 +71,10 @@ class Loader:
         distinct_U = distinct_U[distinct_U != NO_CAPTION]
         return LoadedBatch(
             images_B3RR=images,
-            captions=self._captions(distinct_U) if len(distinct_U) else None,
+            captions=self._reader.of_split(self._split, distinct_U) if len(distinct_U) else None,
             right_B=_places(right_B, distinct_U),
             wrong_B=_places(wrong_B, distinct_U),
         )
-
-    def _captions(self, captions_U: np.ndarray) -> Captions:
-        if self._vectors_MS is not None:
-            return Captions(vectors_BS=torch.from_numpy(np.asarray(self._vectors_MS[captions_U])))
-        lengths_U = self._split.token_lengths_M[captions_U]
-        tokens_UT = self._split.tokens_MT[captions_U, : lengths_U.max()].astype(np.int64)
-        return Captions(tokens_BT=torch.from_numpy(tokens_UT), lengths_B=torch.from_numpy(lengths_U))
 
 
 def _places(captions_B: np.ndarray, distinct_U: np.ndarray) -> Tensor:

@@ -83,7 +83,7 @@ class FaceModel(nn.Module):
         network = stage.settings.network
         # PyTorch's own initialisation of the LSTM, replaced below, must not move the caller's random state.
         with torch.random.fork_rng(devices=[]):
-            self.encoder = text_encoder(stage.settings, vocabulary_size)
+            self.encoder = text_encoder(stage, vocabulary_size)
         self.conditioning = None if self.encoder is None else ConditioningAugmentation(stage.settings)
         self.conditioning_size = 0 if self.encoder is None else network.conditioning
         self.noise_size = network.latent - self.conditioning_size

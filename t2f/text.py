@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from t2f.errors import SpecError
 from t2f.layers import EqualizedLinear, pixel_norm
 from t2f.settings import Settings, TextSettings
-
-SENTENCE_SIZE = 384  # of the frozen sentence encoder's embeddings
+from t2f.spec import StageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,9 @@ class LstmEncoder(nn.Module):
 class SentenceProjection(nn.Module):
     """psi_t of a frozen sentence embedding: one trained linear layer."""
 
-    def __init__(self, text: TextSettings) -> None:
+    def __init__(self, text: TextSettings, size: int) -> None:
         super().__init__()
-        self.out = EqualizedLinear(SENTENCE_SIZE, text.embedding, gain=1.0)
+        self.out = EqualizedLinear(size, text.embedding, gain=1.0)
         self.normalise = text.normalise == "on"
 
     def forward(self, captions: Captions) -> Tensor:
@@ -94,18 +94,21 @@ class SentenceProjection(nn.Module):
         vectors_BS = captions.vectors_BS
         assert vectors_BS is not None
         # Sentence embeddings have length 1; a layer that expects values of about 1 wants them longer.
-        text_BE = self.out(vectors_BS * SENTENCE_SIZE**0.5)
+        text_BE = self.out(vectors_BS * vectors_BS.shape[1] ** 0.5)
         text_BE = pixel_norm(text_BE) if self.normalise else text_BE
         return text_BE * (vectors_BS != 0).any(dim=1, keepdim=True)
 
 
-def text_encoder(settings: Settings, vocabulary_size: int) -> nn.Module | None:
-    """The encoder that the settings ask for; None for faces without words."""
-    if settings.text.encoder == "none":
+def text_encoder(stage: StageSpec, vocabulary_size: int) -> nn.Module | None:
+    """The encoder that the stage asks for; None for faces without words."""
+    text = stage.settings.text
+    if text.encoder == "none":
         return None
-    if settings.text.encoder == "sentence":
-        return SentenceProjection(settings.text)
-    return LstmEncoder(settings.text, vocabulary_size)
+    if text.encoder == "lstm":
+        return LstmEncoder(text, vocabulary_size)
+    if stage.sentence is None:
+        raise SpecError("text.encoder = 'sentence' needs sentence_encoder: minilm, or a folder, beside the parameters")
+    return SentenceProjection(text, stage.sentence.size)
 
 
 class ConditioningAugmentation(nn.Module):

@@ -19,6 +19,7 @@ from t2f.networks import FaceModel
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
 from t2f.ranks import Ranks
+from t2f.reading import data_reader
 from t2f.run import Ending, Order, run_stage
 from t2f.spec import StageSpec, TrainingSpec, stage_keys
 from t2f.stages import Position, num_steps
@@ -223,7 +224,15 @@ def _measure(
     judge, judge_hash = load_judge(data)
     model = ema_model(stage, state, len(data.vocabulary))
     reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=probe)
-    evaluation = evaluate(model, resolution=stage.resolution, data=data, judge=judge, reference=reference, spec=probe)
+    evaluation = evaluate(
+        model,
+        resolution=stage.resolution,
+        data=data,
+        judge=judge,
+        reader=data_reader(stage, data),
+        reference=reference,
+        spec=probe,
+    )
     write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
     write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=probe.seeds)))
     return evaluation

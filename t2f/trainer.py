@@ -25,7 +25,7 @@ from t2f.losses import LOSSES, PenaltyInputs, Scores
 from t2f.networks import Discriminator, FaceModel, fade_reals, take_over
 from t2f.precision import autocast
 from t2f.ranks import Ranks
-from t2f.sentence import training_vectors
+from t2f.reading import data_reader
 from t2f.settings import Settings
 from t2f.spec import StageSpec
 from t2f.stages import Position, images_per_step, num_steps, position
@@ -107,7 +107,7 @@ class StageTrainer:
         self._step = 0
         rows = self.ranks.rows(stage)
         split = data.split("train")
-        self._loader = Loader(stage, split, rows)
+        self._loader = Loader(stage, split, rows, data_reader(stage, data))
         self._rows = rows
         self._parts = [slice(first, last) for first, last in micro_batches(rows, stage.settings.compute.micro_batch)]
         self.face_model = FaceModel(stage, len(data.vocabulary)).to(self.device)

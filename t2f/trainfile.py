@@ -13,12 +13,12 @@ from typing import Any
 
 from t2f.data import PreparedData
 from t2f.errors import SpecError
-from t2f.probe import EvaluationSpec
+from t2f.probe import NO_CAPTIONS, EvaluationSpec
 from t2f.settings import PLANS, PRESETS, Settings, Value, checked_value, require_setting, scope_of
-from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
+from t2f.spec import MINILM, RESOLUTIONS, SentenceSpec, StagePlan, TrainingSpec
 from t2f.yamlfile import parse_yaml, read_yaml
 
-TRAINING_KEYS = ("name", "data", "seed", "preset", "init_from", "stages", "parameters", "probe")
+TRAINING_KEYS = ("name", "data", "seed", "preset", "init_from", "sentence_encoder", "stages", "parameters", "probe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class StagesSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSection:
-    captions: tuple[str, ...] = ()  # empty: the first of the validation split
+    captions: tuple[str, ...] = ()  # empty: the first of the validation split, if it has any
     seeds: int = 8
     images: int = 500
 
@@ -47,11 +47,9 @@ class ProbeSection:
         """What is measured and drawn at each stage's end, on this data."""
         split = "validation" if data.split("validation").size >= 2 else "train"
         held_out = data.split(split)
-        captions = self.captions or tuple(
-            held_out.captions[held_out.caption_offsets[image]] for image in range(min(8, held_out.size))
-        )
+        first = tuple(held_out.captions[held_out.caption_offsets[image]] for image in held_out.captioned_N[:8])
         return EvaluationSpec(
-            captions=captions,
+            captions=self.captions or first or NO_CAPTIONS,
             seeds=self.seeds,
             num_images=self.images,
             split=split,
@@ -71,9 +69,12 @@ class TrainingFile:
     values: Mapping[str, Value] = field(default_factory=dict)  # setting -> its constant
     late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
     init_from: Path | None = None  # a model bundle that new layers start from
+    sentence_encoder: str = MINILM  # for text.encoder: sentence
 
-    def training(self, data: PreparedData, *, init_sha256: str | None = None) -> TrainingSpec:
-        """The whole training on this data; init_sha256: of the weights in `init_from`."""
+    def training(
+        self, data: PreparedData, *, init_sha256: str | None = None, sentence: SentenceSpec | None = None
+    ) -> TrainingSpec:
+        """The whole training on this data; the others are what `init_from` and `sentence_encoder` turn out to be."""
         return TrainingSpec(
             data_key=data.key,
             seed=self.seed,
@@ -81,6 +82,7 @@ class TrainingFile:
             settings=Settings().with_values({**PRESETS[self.preset], **self.values}),
             late=self.late,
             init_sha256=init_sha256,
+            sentence=sentence,
         )
 
 
@@ -132,6 +134,7 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
         values=values,
         late=late,
         init_from=read_init_from(with_source, path.parent),
+        sentence_encoder=read_sentence_encoder(with_source, path.parent),
     )
 
 
@@ -150,6 +153,19 @@ def read_init_from(file: "Section", folder: Path) -> Path | None:
             "`t2f best SWEEP` names"
         )
     return path
+
+
+def read_sentence_encoder(file: "Section", folder: Path) -> str:
+    """ "minilm", the installed package, or an encoder's folder; a relative path starts at the file's own folder."""
+    if "sentence_encoder" not in file.content or file.content["sentence_encoder"] == MINILM:
+        return MINILM
+    path = (folder / file.text("sentence_encoder")).resolve()
+    if not path.is_dir():
+        raise SpecError(
+            f"{file.where}: sentence_encoder: {path} is no folder; give {MINILM!r}, or a folder with config.json, "
+            "vocab.txt and model.safetensors"
+        )
+    return str(path)
 
 
 def read_per_stage(name: str, written: Mapping[str, Any], where: str, stages: StagesSection) -> tuple[Value, ...]:

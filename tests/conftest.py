@@ -12,7 +12,7 @@ prepare_environment(Path(tempfile.mkdtemp(prefix="t2f-ray-token-")))
 
 import torch
 
-from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
+from t2f.data import PreparedData, PrepareOptions, Uncaptioned, prepare, render_demo
 from t2f.judge import JudgeOptions, save_judge, train_judge
 
 
@@ -32,15 +32,38 @@ def demo_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, demo_source: Path) -> Path:
-    """A home folder with the prepared data set "tiny" (4 to 16 px) and its judge; tests must not write into it."""
+    """A home folder with the prepared data sets "tiny" (4 to 16 px), with its judge, and "bare", the same faces without
+    captions; tests must not write into it."""
     path = tmp_path_factory.mktemp("home")
     options = PrepareOptions(max_resolution=16, min_count=1)
     data = prepare(demo_source, format="imagefolder", out=path / "data" / "tiny", options=options)
     judge_options = JudgeOptions(steps=30, batch=32)
     save_judge(train_judge(data, options=judge_options), data, options=judge_options)
+    prepare(demo_source / "images", format="folder", out=path / "data" / "bare", options=options)
     return path
+
+
+@pytest.fixture(scope="session")
+def mixed_data(demo_source: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """The data of "tiny" with 20 further faces that have no captions."""
+    folder = tmp_path_factory.mktemp("mixed")
+    render_demo(folder / "further", count=20, seed=1)
+    for path in (folder / "further" / "images").iterdir():
+        path.rename(path.with_name(f"further_{path.name}"))  # else they are named like those of the source
+    return prepare(
+        demo_source,
+        format="imagefolder",
+        out=folder / "prepared",
+        options=PrepareOptions(max_resolution=16, min_count=1),
+        uncaptioned=Uncaptioned(folder=folder / "further" / "images"),
+    )
 
 
 @pytest.fixture(scope="session")
 def tiny_data(home: Path) -> PreparedData:
     return PreparedData.open(home / "data" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bare_data(home: Path) -> PreparedData:
+    return PreparedData.open(home / "data" / "bare")

@@ -23,6 +23,7 @@ from t2f.evaluation import evaluate, reference_for
 from t2f.judge import Judge, load_judge
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
+from t2f.reading import data_reader
 from t2f.run import Ending, Order, run_stage
 from t2f.spec import StageSpec
 from t2f.stages import Position
@@ -54,7 +55,7 @@ class Memory:
     sealed_sha256: str | None = None  # of the checkpoint file that `sealed_state` equals
     sealed_state: dict[str, Tensor] = field(default_factory=dict)
     data: dict[str, PreparedData] = field(default_factory=dict)
-    judges: dict[str, tuple[Judge, str]] = field(default_factory=dict)
+    judges: dict[str, tuple[Judge | None, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Workplace:
             self.memory.data[key] = found
         return self.memory.data[key]
 
-    def judge(self, data: PreparedData) -> tuple[Judge, str]:
+    def judge(self, data: PreparedData) -> tuple[Judge | None, str]:
         if data.key not in self.memory.judges:
             self.memory.judges[data.key] = load_judge(data)
         return self.memory.judges[data.key]
@@ -260,7 +261,15 @@ def measure(assignment: Assignment, workplace: Workplace, progress: Progress) ->
     (sealed,) = assignment.checkpoints
     model = ema_model(stage, workplace.state(sealed), len(data.vocabulary)).to(workplace.device)
     reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=spec)
-    result = evaluate(model, resolution=stage.resolution, data=data, judge=judge, reference=reference, spec=spec)
+    result = evaluate(
+        model,
+        resolution=stage.resolution,
+        data=data,
+        judge=judge,
+        reader=data_reader(stage, data),
+        reference=reference,
+        spec=spec,
+    )
     stored = workplace.files.put(
         samples_uri(assignment.evaluation_id, assignment.attempt), png_bytes(wall(result.wall, columns=spec.seeds))
     )

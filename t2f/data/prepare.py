@@ -4,74 +4,70 @@ N images, M captions, A attributes, R resolution
 """
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from t2f.data.content import Content, read_content
 from t2f.data.files import new_folder, read_json, sha256_of_file, write_json
 from t2f.data.images import CropOptions, crop_square, downscale, open_image
-from t2f.data.prepared import MANIFEST, PREPARE_VERSION, PreparedData, images_name, is_prepared, read_manifest
-from t2f.data.readers import SPLITS, Example, read_source
+from t2f.data.options import PrepareOptions, Uncaptioned
+from t2f.data.prepared import (
+    MANIFEST,
+    NOT_KNOWN,
+    PREPARE_VERSION,
+    PreparedData,
+    images_name,
+    is_prepared,
+    read_manifest,
+)
+from t2f.data.readers import SPLITS, Example
 from t2f.data.words import Vocabulary, split_words
 from t2f.errors import DataError
 
-MAX_RESOLUTION = 1024
-SOURCE = (
-    "source.json"  # where the data came from and the hashes of its files; not part of the manifest, for it may change
-)
-MISSING = "missing"  # in place of the hash of a file that cannot be read
+# Where the data came from and the hashes of its files; not part of the manifest, for it may change.
+SOURCE = "source.json"
 _BATCH = 128
 _NAMED_BAD_IMAGES = 20
-_DEFAULT_CROPS = {"face2text": CropOptions(kind="centre", size=128)}  # LFW's faces are the central 128 of 250 pixels
 
 Progress = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
-    """How a source is prepared. Every field is part of the data key."""
+def planned_content(
+    source: Path,
+    *,
+    format: str,
+    out: Path,
+    options: PrepareOptions,
+    uncaptioned: Uncaptioned | None = None,
+    replace: bool = False,
+    threads: int | None = None,
+) -> Content:
+    """What `prepare` would make of the same arguments; DataError where it would refuse the source or `out`.
 
-    max_resolution: int = 64  # pixels; all powers of two from 4 up to it are written
-    crop: CropOptions | None = None  # None: the format's own default
-    validation_fraction: float = 0.1  # of the images, where the source names no splits
-    test_fraction: float = 0.1
-    split_seed: int = 0
-    min_count: int = 2  # rarer words become the unknown word, which so gets something to learn from
-    max_tokens: int = 100  # captions are cut after it
-    on_bad_image: str = "fail"  # or "skip"
-
-    def __post_init__(self) -> None:
-        allowed = [2**power for power in range(2, MAX_RESOLUTION.bit_length())]
-        if self.max_resolution not in allowed:
-            _refuse("max_resolution", self.max_resolution, f"one of {', '.join(map(str, allowed))}")
-        fractions = (self.validation_fraction, self.test_fraction)
-        if not (all(0 <= fraction < 1 for fraction in fractions) and sum(fractions) < 1):
-            _refuse("validation_fraction and test_fraction", fractions, "from 0 to below 1, and below 1 together")
-        for name, highest in (("split_seed", 2**32 - 1), ("min_count", 10**9), ("max_tokens", 10_000)):
-            value, lowest = getattr(self, name), 0 if name == "split_seed" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-                _refuse(name, value, f"a whole number from {lowest} to {highest}")
-        if self.on_bad_image not in ("fail", "skip"):
-            _refuse("on_bad_image", self.on_bad_image, '"fail" or "skip"')
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        return tuple(2**power for power in range(2, self.max_resolution.bit_length()))
-
-
-def _refuse(name: str, value: object, allowed: str) -> None:
-    raise DataError(f"{name} = {value!r} is not allowed; it must be {allowed}")
+    Nothing is written, and pictures are not decoded.
+    """
+    _refuse_foreign(out)
+    known = read_json(out / SOURCE) if (out / SOURCE).is_file() else None
+    content = read_content(
+        source, format=format, options=options.plain(format), uncaptioned=uncaptioned, known=known, threads=threads
+    )
+    if is_prepared(out) and not replace and not is_prepared_from(out, content):
+        raise DataError(
+            f"{out} holds other prepared data (another source, changed files or other options); choose another "
+            "folder, or replace it with --replace"
+        )
+    return content
 
 
 def prepare(
@@ -80,6 +76,7 @@ def prepare(
     format: str,
     out: Path,
     options: PrepareOptions,
+    uncaptioned: Uncaptioned | None = None,
     replace: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -89,52 +86,55 @@ def prepare(
     An `out` that is the same prepared data already is reused; another one is refused, or replaced with replace=True.
     progress(images decoded, images) is called from time to time. threads: None takes one for each core.
     """
-    source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
-    _refuse_foreign(out)
-    crop = options.crop or _DEFAULT_CROPS.get(format, CropOptions())
-    examples = read_source(format, source)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        hashes = _hash_all(examples, source, pool, known=_remembered(out))
-        recorded = {"format": format, "root": str(source), "options": _plain(options, crop), "hashes": hashes}
-        key = _data_key(examples, source, hashes, recorded["options"])
-        if is_prepared(out) and _same_data(out, key):
-            return PreparedData.open(out)
-        if is_prepared(out) and not replace:
-            raise DataError(
-                f"{out} holds other prepared data (another source, changed files or other options); choose another "
-                "folder, or replace it with --replace"
-            )
-        with new_folder(out) as folder:
-            kept = _write_images(folder, examples, options, crop, pool, progress)
-            skipped = sorted({example.image_id for example in examples} - {example.image_id for example in kept})
-            about = _write_texts(folder, kept, options)
-            about |= {"prepare_version": PREPARE_VERSION, "key": key, "format": format, "skipped": skipped}
-            about |= {"options": recorded["options"], "resolutions": options.resolutions}
-            files = {path.name: _size_and_hash(path) for path in sorted(folder.iterdir())}
-            write_json(folder / SOURCE, recorded)
-            write_json(folder / MANIFEST, about | {"max_tokens": options.max_tokens, "files": files})
+    out = Path(os.path.abspath(out))
+    content = planned_content(
+        source, format=format, out=out, options=options, uncaptioned=uncaptioned, replace=replace, threads=threads
+    )
+    if is_prepared_from(out, content):
+        return PreparedData.open(out)
+    with new_folder(out) as folder, ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        kept = _write_images(folder, content.pictures, options, pool, progress)
+        kept_ids = {example.image_id for example in kept}
+        skipped = {example.image_id for example, _ in content.pictures} - kept_ids
+        _check_training(kept, content, options)
+        about = _write_texts(folder, kept, options)
+        about |= {"prepare_version": PREPARE_VERSION, "key": content.key, "format": format, "skipped": sorted(skipped)}
+        about |= {"options": content.options, "resolutions": options.resolutions}
+        if content.uncaptioned is not None:
+            used = sum(example.image_id in kept_ids for example in content.uncaptioned.examples)
+            about["uncaptioned"] = {"crop": str(content.uncaptioned.crop), "used": used, **content.counts}
+        files = {path.name: _size_and_hash(path) for path in sorted(folder.iterdir())}
+        write_json(folder / SOURCE, content.recorded())
+        write_json(folder / MANIFEST, about | {"max_tokens": options.max_tokens, "files": files})
     return PreparedData.open(out)
 
 
-def check_source(path: Path, *, source: Path | None = None) -> None:
+def is_prepared_from(out: Path, content: Content) -> bool:
+    """Whether the folder holds this content, prepared."""
+    manifest = read_json(out / MANIFEST) if is_prepared(out) else None
+    return isinstance(manifest, dict) and manifest.get("key") == content.key
+
+
+def check_source(path: Path, *, source: Path | None = None, uncaptioned: Path | None = None) -> None:
     """Raises DataError where the source is no longer what was prepared in the folder `path`.
 
-    Quick: only files whose size or time changed are read. source: where it lies now, None for where it was.
+    Quick: only files whose size or time changed are read. source, uncaptioned: where they lie now, None for where they
+    were.
     """
     manifest = read_manifest(Path(path))
     recorded = read_json(Path(path) / SOURCE)
     try:
-        format, root = recorded["format"], Path(source or recorded["root"])
-        hashes = dict(recorded["hashes"])
-    except (TypeError, KeyError, ValueError):
+        format, roots = recorded["format"], [Path(source or recorded["root"])]
+        further = None
+        if "uncaptioned" in recorded:
+            roots.append(Path(uncaptioned or recorded["uncaptioned"]["root"]))
+            further = Uncaptioned(folder=roots[1], crop=CropOptions.parse(recorded["uncaptioned"]["crop"]))
+    except (TypeError, KeyError, AttributeError):
         raise DataError(f"{Path(path) / SOURCE} is damaged; prepare the data again with --replace") from None
-    root = Path(os.path.abspath(root))
-    examples = read_source(format, root)
-    with ThreadPoolExecutor() as pool:
-        found = _hash_all(examples, root, pool, known=hashes if root == Path(recorded["root"]) else {})
-    if _data_key(examples, root, found, manifest["options"]) != manifest["key"]:
+    content = read_content(roots[0], format=format, options=manifest["options"], uncaptioned=further, known=recorded)
+    if content.key != manifest["key"]:
         raise DataError(
-            f"{root} has changed since {path} was prepared from it; "
+            f"{' or '.join(map(str, roots))} has changed since {path} was prepared from it; "
             "prepare it again with --replace, or into a new folder"
         )
 
@@ -147,63 +147,6 @@ def _refuse_foreign(out: Path) -> None:
             f"{out} is not empty and no prepared data set ({MANIFEST} is missing); "
             "give a folder that is empty or does not exist yet"
         )
-
-
-def _same_data(out: Path, key: str) -> bool:
-    manifest = read_json(out / MANIFEST)
-    return isinstance(manifest, dict) and manifest.get("key") == key
-
-
-# The key: content hashes, split and options
-
-
-def _plain(options: PrepareOptions, crop: CropOptions) -> dict[str, Any]:
-    return asdict(options) | {"crop": str(crop)}
-
-
-def _data_key(examples: Sequence[Example], root: Path, hashes: Mapping[str, list], options: Mapping[str, Any]) -> str:
-    images = sorted(
-        [
-            example.image_id,
-            hashes[_name_below(example.path, root)][2],
-            list(example.captions),
-            example.split or "",
-            sorted(example.attributes.items()),
-        ]
-        for example in examples
-    )
-    content = {"prepare_version": PREPARE_VERSION, "options": options, "images": images}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _name_below(path: Path, root: Path) -> str:
-    return os.path.relpath(path, root)
-
-
-def _remembered(out: Path) -> dict[str, list]:
-    """What an earlier run found: name to [size, mtime_ns, sha256]; empty where it cannot be used."""
-    if not (out / SOURCE).is_file():
-        return {}
-    recorded = read_json(out / SOURCE)
-    hashes = recorded.get("hashes") if isinstance(recorded, dict) else None
-    return hashes if isinstance(hashes, dict) else {}
-
-
-def _hash_all(
-    examples: Sequence[Example], root: Path, pool: ThreadPoolExecutor, *, known: Mapping[str, list]
-) -> dict[str, list]:
-    def find(path: Path) -> tuple[str, list]:
-        name = _name_below(path, root)
-        try:
-            stat = path.stat()
-            same = known.get(name)
-            if same is not None and same[:2] == [stat.st_size, stat.st_mtime_ns]:
-                return name, same
-            return name, [stat.st_size, stat.st_mtime_ns, sha256_of_file(path)]
-        except OSError:
-            return name, [0, 0, MISSING]  # named with its reason when the pictures are decoded
-
-    return dict(pool.map(find, [example.path for example in examples]))
 
 
 # Pictures
@@ -261,9 +204,8 @@ class _RowFile:
 
 def _write_images(
     folder: Path,
-    examples: Sequence[Example],
+    pictures: Sequence[tuple[Example, CropOptions]],
     options: PrepareOptions,
-    crop: CropOptions,
     pool: ThreadPoolExecutor,
     progress: Progress | None,
 ) -> list[Example]:
@@ -277,7 +219,7 @@ def _write_images(
         }
         for file in rows.values():
             stack.callback(file.close)
-        for example, decoded in _decoded(examples, options, crop, pool, progress):
+        for example, decoded in _decoded(pictures, options.resolutions, pool, progress):
             if isinstance(decoded, str):
                 bad.append(decoded)
                 continue
@@ -287,27 +229,25 @@ def _write_images(
         for file in rows.values():
             file.finish()
     if bad and options.on_bad_image == "fail":
-        raise DataError(_about_bad_images(bad, len(examples)))
+        raise DataError(_about_bad_images(bad, len(pictures)))
     for reason in bad:
         logger.warning("skipped: %s", reason)
     return kept
 
 
 def _decoded(
-    examples: Sequence[Example],
-    options: PrepareOptions,
-    crop: CropOptions,
+    pictures: Sequence[tuple[Example, CropOptions]],
+    resolutions: Sequence[int],
     pool: ThreadPoolExecutor,
     progress: Progress | None,
 ) -> Iterator[tuple[Example, list[np.ndarray] | str]]:
     # Batch by batch, so that the pictures of a large source are never all in memory.
-    for start in range(0, len(examples), _BATCH):
-        batch = examples[start : start + _BATCH]
-        yield from zip(
-            batch, pool.map(lambda example: _decode(example.path, crop, options.resolutions), batch), strict=True
-        )
+    for start in range(0, len(pictures), _BATCH):
+        examples, crops = zip(*pictures[start : start + _BATCH], strict=True)
+        paths = [example.path for example in examples]
+        yield from zip(examples, pool.map(_decode, paths, crops, repeat(resolutions)), strict=True)
         if progress is not None:
-            progress(start + len(batch), len(examples))
+            progress(start + len(examples), len(pictures))
 
 
 def _about_bad_images(bad: Sequence[str], total: int) -> str:
@@ -322,11 +262,18 @@ def _about_bad_images(bad: Sequence[str], total: int) -> str:
 # Captions, tokens and attributes
 
 
+def _check_training(kept: Sequence[Example], content: Content, options: PrepareOptions) -> None:
+    """Refuses a training split without images, and one without captions where the source has some."""
+    has_captions = any(example.captions for example in content.source.examples)
+    usable = [example for example in kept if example.captions] if has_captions else kept
+    if not any(split_of(example, options) == "train" for example in usable):
+        what = "images with captions" if has_captions and content.uncaptioned is not None else "images"
+        raise DataError(f"none of the {len(usable)} usable {what} is for training; add images or change the split")
+
+
 def _write_texts(folder: Path, kept: Sequence[Example], options: PrepareOptions) -> dict[str, Any]:
     """Writes everything but the pictures; what the manifest says of it."""
     parts = {split: [example for example in kept if split_of(example, options) == split] for split in SPLITS}
-    if not parts["train"]:
-        raise DataError(f"none of the {len(kept)} usable images is for training; add images or change the split")
     for example in kept:
         for caption in example.captions:
             if not split_words(caption):
@@ -335,7 +282,8 @@ def _write_texts(folder: Path, kept: Sequence[Example], options: PrepareOptions)
     vocabulary = Vocabulary.build(captions, min_count=options.min_count)
     (folder / "vocabulary.json").write_text(vocabulary.to_json() + "\n", encoding="utf-8")
     names = sorted(kept[0].attributes)
-    values = {name: sorted({example.attributes[name] for example in kept}) for name in names}
+    described = [example for example in kept if example.attributes]
+    values = {name: sorted({example.attributes[name] for example in described}) for name in names}
     for split, examples in parts.items():
         _write_split(folder, split, examples, vocabulary, values, options.max_tokens)
     sizes = {
@@ -360,7 +308,7 @@ def _write_split(
     groups: dict[tuple[str, ...], int] = {}
     group_M = [groups.setdefault(tuple(split_words(caption)), len(groups)) for caption in captions]
     places = {name: {value: place for place, value in enumerate(known)} for name, known in values.items()}
-    rows = [[places[name][example.attributes[name]] for name in values] for example in examples]
+    rows = [[places[name].get(example.attributes.get(name), NOT_KNOWN) for name in values] for example in examples]
     arrays = {
         "offsets": np.cumsum([0, *(len(example.captions) for example in examples)], dtype=np.int64),
         "groups": np.array(group_M, dtype=np.int64),

@@ -1,6 +1,6 @@
 """Prepared data: what training, evaluation and the pages read. Small files at once, pictures memory-mapped.
 
-N images, M captions, T tokens, A attributes, R resolution
+N images (captioned_N and uncaptioned_N share them), M captions, T tokens, A attributes, R resolution
 """
 
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from t2f.errors import DataError
 MANIFEST = "manifest.json"
 # Raised when what prepare() writes changes; part of the key.
 PREPARE_VERSION = 1
+NOT_KNOWN = -1  # in place of the attributes of a picture that came without captions, and so without attributes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,12 +27,15 @@ class Split:
     name: str
     image_ids: tuple[str, ...]
     captions: tuple[str, ...]  # of all images, one image after the other
-    caption_offsets: np.ndarray  # int64 [N + 1]: captions of image i are captions[offsets[i] : offsets[i + 1]]
+    # int64 [N + 1]: captions of image i are captions[offsets[i] : offsets[i + 1]], which may be none.
+    caption_offsets: np.ndarray
+    captioned_N: np.ndarray  # int64: the images with a caption, ascending
+    uncaptioned_N: np.ndarray  # int64: the others; only the training split may have some of both
     caption_image_M: np.ndarray  # int64: the image of each caption
     caption_text_group_M: np.ndarray  # int64: captions of the same words have the same number
     tokens_MT: np.ndarray  # uint16, padded with 0
     token_lengths_M: np.ndarray  # int64
-    attributes_NA: np.ndarray  # int64: places in PreparedData.attribute_values, in its order; A may be 0
+    attributes_NA: np.ndarray  # int64: places in PreparedData.attribute_values, in its order, or NOT_KNOWN; A may be 0
     _folder: Path
     _resolutions: tuple[int, ...]
 
@@ -99,6 +103,11 @@ class PreparedData:
             manifest=manifest,
         )
 
+    @property
+    def has_captions(self) -> bool:
+        """Whether there is any text in it; the training split then has some."""
+        return len(self.split("train").captions) > 0
+
     def split(self, name: str) -> Split:
         """The split "train", "validation" or "test"; it may be empty, but never "train"."""
         if name not in SPLITS:
@@ -124,6 +133,8 @@ class PreparedData:
             image_ids=tuple(texts["image_ids"]),
             captions=tuple(texts["captions"]),
             caption_offsets=offsets,
+            captioned_N=np.flatnonzero(np.diff(offsets)),
+            uncaptioned_N=np.flatnonzero(np.diff(offsets) == 0),
             caption_image_M=np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets)),
             caption_text_group_M=_load(self.path / f"{name}_groups.npy"),
             tokens_MT=_load(self.path / f"{name}_tokens.npy"),

@@ -6,6 +6,7 @@ A further format is a function with the entry point group `t2f.datasets`; what i
 import difflib
 import json
 import logging
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ class Example:
 
     image_id: str  # unique in its source, independent of where the source lies
     path: Path
-    captions: tuple[str, ...]
+    captions: tuple[str, ...]  # none in a source without captions
     split: str | None = None  # the source's own: "train", "validation" or "test"
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,9 +116,14 @@ def _check_together(examples: Sequence[Example], root: Path) -> None:
     repeated = [image_id for image_id, times in Counter(example.image_id for example in examples).items() if times > 1]
     if repeated:
         raise DataError(f"{root}: image {repeated[0]!r} is there twice; every image needs its own name")
+    has_captions = any(example.captions for example in examples)
     for example in examples:
-        if not example.captions:
-            raise DataError(f"{root}: image {example.image_id!r} has no caption; write one, or remove the image")
+        # Held-out images are there to be described: only pictures for training may come without, from another folder.
+        if has_captions and not example.captions:
+            raise DataError(
+                f"{root}: image {example.image_id!r} has no caption, but others have; write one, or move the image to "
+                "a folder of its own and give that with --uncaptioned"
+            )
         for caption in example.captions:
             checked_caption(caption, f"{root}, image {example.image_id!r}")
         if example.split is not None and example.split not in SPLITS:
@@ -228,7 +234,10 @@ def read_imagefolder(root: Path) -> list[Example]:
     """metadata.jsonl: lines of "file_name", one of "text", "caption", "texts", and maybe "split" and "attributes"."""
     source = root / "metadata.jsonl"
     if not source.is_file():
-        raise DataError(f"{root} holds no metadata.jsonl; give the folder that holds it")
+        raise DataError(
+            f"{root} holds no metadata.jsonl; give the folder that holds it, or use --format folder for pictures "
+            "without captions"
+        )
     examples: dict[str, Example] = {}
     lines_of: dict[str, int] = {}
     ignored: Counter[str] = Counter()
@@ -304,4 +313,72 @@ def _attributes(value: object, where: str) -> dict[str, str]:
     return attributes
 
 
-READERS: dict[str, Reader] = {"face2text": read_face2text, "imagefolder": read_imagefolder}
+# A folder of pictures without captions
+
+
+def read_folder(root: Path) -> list[Example]:
+    """All pictures of a folder and of the folders in it, by their names' endings; no captions.
+
+    Hidden files and folders are passed over, other files are counted and reported.
+    """
+    home = Path(os.path.realpath(root))
+    names, others = [], []
+    for path in sorted(_files_below(home)):
+        name = path.relative_to(home).as_posix()
+        # A pipe or device that is named like a picture would keep its reader waiting forever.
+        is_picture = path.suffix.lower() in _PICTURE_SUFFIXES and (os.path.isfile(path) or not os.path.exists(path))
+        (names if is_picture else others).append(name)
+    if others:
+        logger.warning(
+            "%s: files that are no .jpg, .jpeg, .png or .webp were ignored: %d, such as %s",
+            root,
+            len(others),
+            _short(others[0]),
+        )
+    if not names:
+        raise DataError(
+            f"{root} holds no pictures (.jpg, .jpeg, .png or .webp), neither itself nor in its folders; "
+            "give the folder that holds them"
+        )
+    spellings: dict[str, str] = {}
+    for name in names:
+        if any(unicodedata.category(character) in ("Cs", "Cc") for character in name):
+            raise DataError(
+                f"{root}: the file name {_short(name)} holds a control character or bytes that are not UTF-8; rename it"
+            )
+        other = spellings.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise DataError(
+                f"{root}: the file names {_short(other)} and {_short(name)} are the same but for upper and lower case, "
+                "which many disks do not tell apart; rename one"
+            )
+    return [Example(image_id=name, path=Path(root) / name, captions=()) for name in names]
+
+
+def _files_below(home: Path) -> Iterator[Path]:
+    """Every file that is not hidden; DataError for a link that leads out of `home` and a folder that cannot be read."""
+    folders = [home]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read: {error.strerror}; mend its permissions or remove it") from None
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                target = Path(os.path.realpath(path))
+                if not target.is_relative_to(home):
+                    raise DataError(
+                        f"{path} is a link that leads out of {home}, to {target}; copy the file to its place, or "
+                        "remove the link"
+                    )
+                if os.path.isdir(target):
+                    continue  # what it leads to is found where it is, and once
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            else:
+                yield path
+
+
+READERS: dict[str, Reader] = {"face2text": read_face2text, "folder": read_folder, "imagefolder": read_imagefolder}

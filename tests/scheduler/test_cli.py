@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.scheduler.conftest import DEMO_LIKE
+from tests.t2f.data.sources import write_pictures, write_source
 
 T2F = [sys.executable, "-m", "scheduler"]
 
@@ -65,6 +66,55 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
         t2f("sweep", word, "demo-like", home=own_home)
         assert json.loads(t2f("sweep", "show", "demo-like", "--json", home=own_home))["state"] == state
     assert "is canceled already" in t2f("sweep", "cancel", "demo-like", home=own_home, code=2)
+
+
+def test_data_without_captions_is_prepared(tmp_path):
+    faces = write_pictures(tmp_path / "faces", *(f"a/{number}.png" for number in range(30)))
+    home = tmp_path / "home"
+    command = ("data", "prepare", faces, "--format", "folder", "--resolution", 8)
+    assert "would prepare 30 images with no captions into" in t2f(*command, "--dry-run", home=home)
+    assert not home.exists()
+    said = t2f(*command, home=home)
+    assert "images, no captions, key" in said
+    assert "no judge" in said
+    assert [path.name for path in (home / "data").iterdir()] == ["faces"]
+    assert "it holds them already" in t2f(*command, "--dry-run", home=home)
+
+
+def test_further_pictures_without_captions_are_prepared(tmp_path):
+    source = write_source(tmp_path / "source")
+    further = write_pictures(tmp_path / "further", "x.png", "Y/y.png", "0.png")
+    (further / "copy.png").write_bytes((source / "faces" / "3.png").read_bytes())
+    home = tmp_path / "home"
+    command = ("data", "prepare", source, "--resolution", 8, "--judge-steps", 2, "--uncaptioned", further)
+    counts = "2 of 4 pictures; left out: 1 that are images of the source, 1 that are named like one"
+    planned = t2f(*command, "--dry-run", home=home)
+    assert "would prepare 12 images with 24 captions into" in planned
+    assert counts in planned
+    assert not home.exists()
+    said = t2f(*command, home=home)
+    assert "source: 8 train, 3 validation, 3 test images" in said
+    assert counts in said
+    for words, reason in (
+        (("--uncaptioned", tmp_path / "nowhere"), "nowhere is no folder; give a folder that holds pictures"),
+        (("--uncaptioned", source / "faces"), "all 12 pictures in"),
+        (("--uncaptioned", further, "--uncaptioned-crop", "round"), "crop 'round' is not allowed"),
+        (("--uncaptioned-crop", "square"), "--uncaptioned-crop square is given without --uncaptioned"),
+        (("--uncaptioned", further, "--uncaptioned-crop", "centre:16"), "holds other prepared data"),
+    ):
+        before = everything_below(home)
+        for more in ([], ["--dry-run"]):
+            assert reason in t2f("data", "prepare", source, "--resolution", 8, *words, *more, home=home, code=2)
+        assert everything_below(home) == before
+
+
+def test_a_sweep_on_data_without_captions_is_planned_like_others(own_home, sweep_file):
+    text = DEMO_LIKE.replace("dataset: tiny", "dataset: bare")
+    sweep_file.write_text(text)
+    said = t2f("sweep", "submit", sweep_file, "--dry-run", home=own_home, code=2)
+    assert "['long pink hair', 'dark skin'] is not allowed for data without captions" in said
+    sweep_file.write_text(text.replace("captions: [long pink hair, dark skin], ", ""))
+    assert "would submit demo-like: 6 trials" in t2f("sweep", "submit", sweep_file, "--dry-run", home=own_home)
 
 
 def test_training_and_drawing_without_a_scheduler(own_home, tmp_path):

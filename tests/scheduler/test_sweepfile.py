@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.sweepfile import ResolvedSweep, read_sweep, read_sweep_file
 from t2f.errors import SpecError
+from t2f.probe import NO_JUDGE
 from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
 
@@ -54,6 +55,17 @@ def test_resolving_leaves_nothing_open_and_survives_json(tiny_data):
     assert ResolvedSweep.from_json(resolved.to_json()) == resolved
     assert len(resolved.evaluation.captions) >= 1
     assert resolved.evaluation.data_key == tiny_data.key
+
+
+def test_data_without_captions_has_no_text_to_look_at(bare_data):
+    resolved = read(GOOD).resolve(bare_data, NO_JUDGE)
+    assert resolved.evaluation.captions == ("",)
+    assert ResolvedSweep.from_json(resolved.to_json()) == resolved
+    for metric in ("text", "attribute_share"):
+        with pytest.raises(
+            SpecError, match=f"'{metric}' is measured with captions, but 'bare' has none; use one of score"
+        ):
+            read(changed("metric/name", metric)).resolve(bare_data, NO_JUDGE)
 
 
 def test_epochs_become_images_of_the_training_split(tiny_data):

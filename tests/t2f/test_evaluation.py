@@ -1,16 +1,21 @@
 """The score and its parts."""
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from t2f import evaluation
+from t2f.errors import SpecError
 from t2f.evaluation import Figure, Reference, evaluate, measure_reference, reference_for, reference_pairs
 from t2f.judge import load_judge
 from t2f.networks import FaceModel
-from t2f.probe import EvaluationSpec
+from t2f.probe import NO_CAPTIONS, NO_JUDGE, EvaluationSpec
+from t2f.reading import data_reader
+from t2f.trainfile import ProbeSection
 from tests.t2f.helpers import tiny_stages
 
 
@@ -96,9 +101,8 @@ def test_evaluation_is_repeatable_and_complete(tiny_data, judge):
     found_spec = spec(tiny_data, judge[1])
     ref = measure_reference(tiny_data, judge[0], resolution=16, num_images=24, split="validation")
     state = torch.random.get_rng_state()
-    one, two = (
-        evaluate(model, resolution=16, data=tiny_data, judge=judge[0], reference=ref, spec=found_spec) for _ in range(2)
-    )
+    given = {"judge": judge[0], "reader": data_reader(stage, tiny_data), "reference": ref, "spec": found_spec}
+    one, two = (evaluate(model, resolution=16, data=tiny_data, **given) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert one.metrics == two.metrics
     assert np.array_equal(one.wall, two.wall)
@@ -109,6 +113,63 @@ def test_evaluation_is_repeatable_and_complete(tiny_data, judge):
     for name in ("score", "fidelity", "attribute_share"):
         figure = one.metrics[name]
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
+
+
+@pytest.fixture
+def bare(bare_data, tmp_path):
+    """The data without captions in a place of its own, where references may be written."""
+    shutil.copytree(bare_data.path, tmp_path / "bare")
+    return replace(bare_data, path=tmp_path / "bare")
+
+
+def test_data_without_captions_is_scored_by_fidelity(bare):
+    stage = tiny_stages(bare)[2]
+    model = FaceModel(stage, len(bare.vocabulary)).eval()
+    found_spec = ProbeSection(seeds=5, images=24).evaluation(bare, NO_JUDGE)
+    assert (found_spec.captions, found_spec.split) == (("",), "validation")
+    ref = reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec)
+    assert ref.shuffle_gap is None
+    assert reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec) == ref
+    given = {"judge": None, "reader": data_reader(stage, bare), "reference": ref, "spec": found_spec}
+    one, two = (evaluate(model, resolution=16, data=bare, **given) for _ in range(2))
+    assert set(one.metrics) == {"swd", "colour_distance", "fidelity", "score"}
+    assert one.metrics["score"] == one.metrics["fidelity"]
+    assert one.metrics == two.metrics
+    assert one.wall.shape == (5, 3, 16, 16)
+    assert len({picture.tobytes() for picture in one.wall}) == 5, "each seed draws its own face"
+
+
+def test_pairs_of_data_without_captions_are_its_images(bare_data):
+    split = bare_data.split("validation")
+    pairs = reference_pairs(split, 2 * split.size + 1)
+    assert set(pairs.image_N) == set(range(split.size))
+    assert (len(pairs.image_N), len(pairs.caption_N), len(pairs.wrong_N)) == (2 * split.size + 1, 0, 0)
+
+
+def test_images_without_captions_do_not_change_a_reference(tiny_data, mixed_data, judge):
+    for split in ("train", "validation"):
+        one, two = (reference_pairs(data.split(split), 100) for data in (tiny_data, mixed_data))
+        assert np.array_equal(one.image_N, two.image_N)
+        assert np.array_equal(one.caption_N, two.caption_N)
+        assert np.array_equal(one.wrong_N, two.wrong_N)
+        measured = [
+            measure_reference(data, judge[0], resolution=8, num_images=24, split=split)
+            for data in (tiny_data, mixed_data)
+        ]
+        # The ceiling is an untrained generator's, whose noise and captions are the same too.
+        assert measured[0] == measured[1]
+    probe = ProbeSection()
+    assert probe.evaluation(mixed_data, "x").captions == probe.evaluation(tiny_data, "x").captions
+
+
+def test_captions_of_a_probe_fit_the_data(tiny_data, bare_data):
+    asked = ProbeSection(captions=("a man",))
+    assert asked.evaluation(tiny_data, "x").captions == ("a man",)
+    with pytest.raises(SpecError, match=r"\['a man'\] is not allowed for data without captions.* leave probe.captions"):
+        asked.evaluation(bare_data, NO_JUDGE)
+    for captions in (NO_CAPTIONS, ("a man", "  ")):
+        with pytest.raises(SpecError, match="a sentence without words; describe a face"):
+            spec(tiny_data, "x", captions=captions)
 
 
 def test_reals_score_near_one_and_an_untrained_generator_near_zero(tiny_data, judge):

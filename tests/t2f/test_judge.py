@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
+from t2f.cli import ensure_judge
 from t2f.errors import DataError
 from t2f.evaluation import caption_tokens, reference_pairs
 from t2f.judge import Judge, JudgeOptions, attribute_sizes, judge_path, load_judge, train_judge
+from t2f.probe import NO_JUDGE
 
 OPTIONS = JudgeOptions(steps=120, batch=48)
 
@@ -65,6 +67,18 @@ def test_it_is_kept_with_the_data_and_refused_elsewhere(tiny_data, tmp_path):
     path.unlink()
     with pytest.raises(DataError, match="has no judge"):
         load_judge(replace(tiny_data, path=copy))
+
+
+def test_images_without_captions_do_not_change_it(mixed_data, judge):
+    assert len(mixed_data.split("train").uncaptioned_N) == 20
+    trained = train_judge(mixed_data, options=OPTIONS)
+    assert tensors_sha256(trained.state_dict()) == tensors_sha256(judge.state_dict())
+
+
+def test_data_without_captions_has_no_judge(bare_data):
+    assert load_judge(bare_data) == (None, NO_JUDGE)
+    assert ensure_judge(bare_data, steps=10) == NO_JUDGE
+    assert not judge_path(bare_data).parent.exists()
 
 
 def test_data_without_attributes_has_no_heads(tiny_data):

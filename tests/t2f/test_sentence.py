@@ -139,11 +139,11 @@ def test_a_split_is_embedded_once(data, folder, monkeypatch):
     assert counts[-1] == (len(set(captions)), len(set(captions)))
     assert isinstance(found, np.memmap)
     assert not found.flags.writeable
-    before = embeddings_path(data, "train", encoder).stat()
+    before = embeddings_path(data, "train", encoder.sha256).stat()
     monkeypatch.setattr(SentenceEncoder, "embed", None)
     again = split_embeddings(data, "train", encoder)
     assert np.array_equal(again, found)
-    after = embeddings_path(data, "train", encoder).stat()
+    after = embeddings_path(data, "train", encoder.sha256).stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
@@ -167,7 +167,7 @@ def _empty(path):
 def test_a_damaged_file_is_made_again_and_said(data, folder, damage, caplog):
     encoder = SentenceEncoder.open(folder)
     wanted = np.array(split_embeddings(data, "validation", encoder))
-    path = embeddings_path(data, "validation", encoder)
+    path = embeddings_path(data, "validation", encoder.sha256)
     damage(path)
     assert np.array_equal(split_embeddings(data, "validation", encoder), wanted)
     assert [record.getMessage() for record in caplog.records] == [f"{path} is damaged: its captions are embedded again"]
@@ -188,7 +188,7 @@ def test_a_split_without_captions_needs_no_file(data, folder):
     empty = replace(data, _splits={"validation": none})
     encoder = SentenceEncoder.open(folder)
     assert split_embeddings(empty, "validation", encoder).shape == (0, 16)
-    assert not embeddings_path(empty, "validation", encoder).exists()
+    assert not embeddings_path(empty, "validation", encoder.sha256).exists()
 
 
 def test_a_place_that_cannot_be_written_is_said(data, folder):

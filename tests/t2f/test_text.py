@@ -7,7 +7,18 @@ import torch
 
 from t2f.layers import initialise
 from t2f.settings import PRESETS, Settings
-from t2f.text import SENTENCE_SIZE, Captions, ConditioningAugmentation, kl_divergence, pad_tokens, text_encoder
+from t2f.spec import SentenceSpec, StageSpec
+from t2f.text import Captions, ConditioningAugmentation, kl_divergence, pad_tokens, text_encoder
+
+SIZE = 384  # of a sentence embedding
+
+
+def make_encoder(settings: Settings) -> torch.nn.Module:
+    sentence = SentenceSpec(where="minilm", sha256="s" * 64, size=SIZE)
+    spec = StageSpec(
+        resolution=4, images=8, fade_images=0, batch=4, seed=0, data_key="", settings=settings, sentence=sentence
+    )
+    return text_encoder(spec, 50)
 
 
 @pytest.fixture
@@ -16,7 +27,7 @@ def settings() -> Settings:
 
 
 def test_padding_does_not_change_an_embedding(settings):
-    encoder = text_encoder(settings, 50)
+    encoder = make_encoder(settings)
     initialise(encoder, seed=0, prefix="encoder")
     alone = encoder(pad_tokens([[5, 6, 7]]))
     beside = encoder(pad_tokens([[5, 6, 7], list(range(2, 22))]))
@@ -25,7 +36,7 @@ def test_padding_does_not_change_an_embedding(settings):
 
 
 def test_the_order_of_words_counts(settings):
-    encoder = text_encoder(settings, 50)
+    encoder = make_encoder(settings)
     initialise(encoder, seed=0, prefix="encoder")
     texts = encoder(pad_tokens([[5, 6, 7], [7, 6, 5]]))
     assert not torch.allclose(texts[0], texts[1])
@@ -33,7 +44,7 @@ def test_the_order_of_words_counts(settings):
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_no_caption_is_a_zero_embedding_beside_any_other(settings, pooling):
-    encoder = text_encoder(settings.with_values({"text.pooling": pooling}), 50)
+    encoder = make_encoder(settings.with_values({"text.pooling": pooling}))
     initialise(encoder, seed=0, prefix="encoder")
     texts = encoder(pad_tokens([[], [5, 6, 7], []]))
     assert torch.equal(texts[0], torch.zeros_like(texts[0]))
@@ -43,12 +54,12 @@ def test_no_caption_is_a_zero_embedding_beside_any_other(settings, pooling):
 
 
 def test_a_frozen_sentence_embedding_goes_through_one_layer(settings):
-    encoder = text_encoder(settings.with_values({"text.encoder": "sentence", "text.normalise": "off"}), 50)
+    encoder = make_encoder(settings.with_values({"text.encoder": "sentence", "text.normalise": "off"}))
     initialise(encoder, seed=0, prefix="encoder")
-    vectors = torch.nn.functional.normalize(torch.randn(3, SENTENCE_SIZE), dim=1)
+    vectors = torch.nn.functional.normalize(torch.randn(3, SIZE), dim=1)
     vectors[1] = 0
     texts = encoder(Captions(vectors_BS=vectors))
-    expected = vectors * SENTENCE_SIZE**0.5 @ (encoder.out.weight * encoder.out.scale).T
+    expected = vectors * SIZE**0.5 @ (encoder.out.weight * encoder.out.scale).T
     assert torch.allclose(texts, expected, atol=1e-5)
     assert torch.equal(texts[1], torch.zeros_like(texts[1]))
     assert 0.3 < float(texts[0].detach().std()) < 3, "values of about 1, whatever the size of the sentence embedding"

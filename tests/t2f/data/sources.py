@@ -5,10 +5,21 @@ import json
 import numpy as np
 from PIL import Image
 
+PICTURE_SIDE = 32
 COLOURS = ("red", "blue", "green")
 
 
-def write_source(root, count=12, *, side=32, splits=True, attributes=True):
+def write_pictures(root, *names, seed=1):
+    """Noisy pictures of these names."""
+    random = np.random.default_rng(seed)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (PICTURE_SIDE, PICTURE_SIDE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / name)
+    return root
+
+
+def write_source(root, count=12, *, side=PICTURE_SIDE, splits=True, attributes=True):
     """An imagefolder of `count` noisy pictures with two captions each, every fourth of them held out."""
     (root / "faces").mkdir(parents=True)
     random = np.random.default_rng(0)

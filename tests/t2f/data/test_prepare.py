@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2f.data import files
+from t2f.data import content, files
 from t2f.data.images import CropOptions
-from t2f.data.prepare import PrepareOptions, check_source, prepare, split_of
-from t2f.data.prepared import PreparedData
+from t2f.data.options import PrepareOptions, Uncaptioned
+from t2f.data.prepare import check_source, is_prepared_from, planned_content, prepare, split_of
+from t2f.data.prepared import NOT_KNOWN, PreparedData
 from t2f.data.readers import Example
 from t2f.errors import DataError
-from tests.t2f.data.sources import write_source
+from tests.t2f.data.sources import write_pictures, write_source
 
 prepare_module = sys.modules[prepare.__module__]  # t2f.data.prepare is the function
 SMALL = PrepareOptions(max_resolution=8, min_count=1)
@@ -183,8 +184,8 @@ def test_a_source_without_training_images_is_refused(source, out):
 def test_check_source_reads_only_what_changed(source, out, tmp_path, monkeypatch):
     prepare_small(source, out)
     read = []
-    real = prepare_module.sha256_of_file
-    monkeypatch.setattr(prepare_module, "sha256_of_file", lambda path: read.append(path.name) or real(path))
+    real = content.sha256_of_file
+    monkeypatch.setattr(content, "sha256_of_file", lambda path: read.append(path.name) or real(path))
     check_source(out)
     assert read == []
     os.utime(source / "faces" / "2.png", ns=(1, 1))
@@ -223,23 +224,133 @@ def test_the_manifest_names_every_file(source, out):
     assert isinstance(PreparedData.open(out), PreparedData)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"max_resolution": 96},
-        {"max_resolution": 2},
-        {"max_resolution": 2048},
-        {"validation_fraction": 1.0},
-        {"test_fraction": float("nan")},
-        {"validation_fraction": 0.6, "test_fraction": 0.5},
-        {"split_seed": -1},
-        {"min_count": 0},
-        {"max_tokens": 2.5},
-        {"max_tokens": True},
-        {"on_bad_image": "ignore"},
-    ],
-    ids=str,
-)
-def test_wrong_options_say_what_is_allowed(wrong):
-    with pytest.raises(DataError, match="is not allowed; it must be"):
-        PrepareOptions(**wrong)
+# Pictures without captions
+
+
+@pytest.fixture
+def further(tmp_path):
+    return Uncaptioned(folder=write_pictures(tmp_path / "further", "a/x.png", "b/y.png", "z.png"))
+
+
+def test_uncaptioned_pictures_are_all_for_training_and_come_last(source, out, further):
+    plain = prepare_small(source, out.parent / "plain")
+    data = prepare_small(source, out, uncaptioned=further)
+    train = data.split("train")
+    assert train.image_ids[6:] == ("uncaptioned:a/x.png", "uncaptioned:b/y.png", "uncaptioned:z.png")
+    assert train.captioned_N.tolist() == [0, 1, 2, 3, 4, 5]
+    assert train.uncaptioned_N.tolist() == [6, 7, 8]
+    assert train.caption_offsets.tolist() == [0, 2, 4, 6, 8, 10, 12, 12, 12, 12]
+    assert train.attributes_NA[6:].tolist() == [[NOT_KNOWN, NOT_KNOWN]] * 3
+    with Image.open(further.folder / "z.png") as image:
+        pixels = np.asarray(image).reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(train.images(8)[8], pixels, atol=0.51)
+    # Everything that is said, and everything that is held out, is as it would be without them.
+    assert data.vocabulary == plain.vocabulary
+    assert data.attribute_values == plain.attribute_values
+    for name in ("train", "validation", "test"):
+        with_them, without = data.split(name), plain.split(name)
+        assert with_them.captions == without.captions
+        np.testing.assert_array_equal(with_them.images(8)[: without.size], without.images(8))
+        np.testing.assert_array_equal(with_them.caption_image_M, without.caption_image_M)
+        if name != "train":
+            assert with_them.image_ids == without.image_ids
+    counts = {"used": 3, "found": 3, "same_content": 0, "same_name": 0}
+    assert data.manifest["uncaptioned"] == {"crop": "square", **counts}
+    assert data.manifest["splits"]["train"] == {"images": 9, "captions": 12}
+    assert "uncaptioned" not in plain.manifest
+
+
+def test_uncaptioned_pictures_have_a_crop_of_their_own(source, out, further, tmp_path):
+    options = PrepareOptions(max_resolution=8, min_count=1, crop=CropOptions.parse("centre:16"))
+    same = prepare_small(source, out, options, uncaptioned=further)
+    assert same.manifest["uncaptioned"]["crop"] == "centre:16"
+    own_crop = Uncaptioned(folder=further.folder, crop=CropOptions.parse("centre:8"))
+    own = prepare_small(source, tmp_path / "own", options, uncaptioned=own_crop)
+    assert own.manifest["uncaptioned"]["crop"] == "centre:8"
+    with Image.open(further.folder / "z.png") as image:
+        pixels = np.asarray(image.crop((12, 12, 20, 20))).transpose(2, 0, 1)
+    np.testing.assert_array_equal(own.split("train").images(8)[8], pixels)
+    np.testing.assert_array_equal(own.split("train").images(8)[:6], same.split("train").images(8)[:6])
+
+
+def test_bad_uncaptioned_pictures_follow_the_policy(source, out, further, caplog):
+    (further.folder / "z.png").write_text("<!doctype html><title>404</title>")
+    with pytest.raises(DataError, match=r"1 of 15 images cannot be used(?s:.*)z\.png is no JPEG.*it holds HTML"):
+        prepare_small(source, out, uncaptioned=further)
+    assert not out.exists()
+    skip = PrepareOptions(max_resolution=8, min_count=1, on_bad_image="skip")
+    data = prepare_small(source, out, skip, uncaptioned=further)
+    assert data.manifest["skipped"] == ["uncaptioned:z.png"]
+    assert (data.manifest["uncaptioned"]["used"], data.manifest["uncaptioned"]["found"]) == (2, 3)
+    assert data.split("train").images(8).shape[0] == 8
+    assert "z.png is no JPEG" in caplog.text
+
+
+def test_a_folder_alone_follows_the_policy_too(out, tmp_path):
+    faces = write_pictures(tmp_path / "faces", *(f"{number}.png" for number in range(20)))
+    (faces / "7.png").write_text("<html>not found</html>")
+    with pytest.raises(DataError, match=r"1 of 20 images cannot be used(?s:.*)7\.png is no JPEG"):
+        prepare(faces, format="folder", out=out, options=SMALL)
+    skip = PrepareOptions(max_resolution=8, on_bad_image="skip")
+    data = prepare(faces, format="folder", out=out, options=skip)
+    assert sum(data.split(name).size for name in ("train", "validation", "test")) == 19
+
+
+def test_uncaptioned_pictures_do_not_stand_in_for_captioned_ones(source, out, further):
+    damage(source, *range(12))
+    skip = PrepareOptions(max_resolution=8, min_count=1, on_bad_image="skip")
+    with pytest.raises(DataError, match="none of the 0 usable images with captions is for training"):
+        prepare_small(source, out, skip, uncaptioned=further)
+    assert not out.exists()
+
+
+def test_the_same_data_with_uncaptioned_pictures_is_known_again(source, out, further, monkeypatch):
+    key = prepare_small(source, out, uncaptioned=further).key
+    monkeypatch.setattr(content, "sha256_of_file", None)
+    assert prepare_small(source, out, uncaptioned=further).key == key
+    planned = planned_content(source, format="imagefolder", out=out, options=SMALL, uncaptioned=further)
+    assert is_prepared_from(out, planned)
+    with pytest.raises(DataError, match="holds other prepared data"):
+        prepare_small(source, out)
+
+
+def test_planning_writes_nothing_and_refuses_what_preparing_would(source, out, further):
+    planned = planned_content(source, format="imagefolder", out=out, options=SMALL, uncaptioned=further)
+    assert not out.exists()
+    assert not is_prepared_from(out, planned)
+    assert len(planned.pictures) == 15
+    assert prepare_small(source, out, uncaptioned=further).key == planned.key
+    with pytest.raises(DataError, match="holds other prepared data"):
+        planned_content(source, format="imagefolder", out=out, options=SMALL)
+    planned_content(source, format="imagefolder", out=out, options=SMALL, replace=True)
+    with pytest.raises(DataError, match="no prepared data set"):
+        planned_content(source, format="imagefolder", out=source, options=SMALL)
+
+
+def test_check_source_notices_changes_of_uncaptioned_pictures(source, out, further, tmp_path, monkeypatch):
+    prepare_small(source, out, uncaptioned=further)
+    read = []
+    real = content.sha256_of_file
+    monkeypatch.setattr(content, "sha256_of_file", lambda path: read.append(path.name) or real(path))
+    check_source(out)
+    assert read == []
+    write_pictures(further.folder, "new.png", seed=2)
+    with pytest.raises(DataError, match=r"source or .*further has changed since"):
+        check_source(out)
+    (further.folder / "new.png").unlink()
+    check_source(out)
+    further.folder.rename(tmp_path / "moved")
+    check_source(out, uncaptioned=tmp_path / "moved")
+    with pytest.raises(DataError, match=r"--uncaptioned .*further is no folder"):
+        check_source(out)
+    damage(source, 4)
+    with pytest.raises(DataError, match="has changed since"):
+        check_source(out, uncaptioned=tmp_path / "moved")
+
+
+@pytest.mark.parametrize("damaged", ["[]", "{}", '{"format": "imagefolder", "root": "x", "uncaptioned": 1}'])
+def test_check_source_of_a_damaged_record(source, out, damaged):
+    prepare_small(source, out)
+    (out / "source.json").write_text(damaged)
+    with pytest.raises(DataError, match=r"source\.json is damaged"):
+        check_source(out)

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from t2f.data.prepare import PrepareOptions, prepare
+from t2f.data.options import PrepareOptions
+from t2f.data.prepare import prepare
 from t2f.data.prepared import PreparedData
 from t2f.data.words import split_words
 from t2f.errors import DataError
@@ -73,6 +74,30 @@ def test_without_attributes_and_held_out_images(tmp_path):
     empty = data.split("test")
     assert (empty.size, empty.captions, empty.images(4).shape) == (0, (), (0, 3, 4, 4))
     assert (len(empty.caption_offsets), len(empty.tokens_MT), len(empty.attributes_NA)) == (1, 0, 0)
+
+
+def test_data_without_captions_is_split_like_other_data(bare_data):
+    assert not bare_data.has_captions
+    assert bare_data.vocabulary.words == ("<pad>", "<unknown>")
+    sizes = {name: bare_data.split(name).size for name in ("train", "validation", "test")}
+    assert sum(sizes.values()) == 96
+    assert min(sizes.values()) > 2
+    for name, size in sizes.items():
+        split = bare_data.split(name)
+        assert split.images(8).shape == (size, 3, 8, 8)
+        assert (split.captions, split.tokens_MT.shape, split.attributes_NA.shape) == ((), (0, 1), (size, 0))
+        assert split.caption_offsets.tolist() == [0] * (size + 1)
+        assert split.captioned_N.tolist() == []
+        assert split.uncaptioned_N.tolist() == list(range(size))
+
+
+def test_all_images_of_described_data_are_captioned(data):
+    assert data.has_captions
+    for name in ("train", "validation", "test"):
+        split = data.split(name)
+        assert split.captioned_N.tolist() == list(range(split.size))
+        assert split.uncaptioned_N.dtype == np.int64
+        assert len(split.uncaptioned_N) == 0
 
 
 def test_unknown_splits_and_resolutions_say_what_there_is(data):

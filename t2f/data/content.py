@@ -1,0 +1,154 @@
+"""What a data set is made of: pictures, the hashes of their files, captions, and the key that names it all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from t2f.data.files import sha256_of_file
+from t2f.data.images import CropOptions
+from t2f.data.options import Uncaptioned
+from t2f.data.prepared import PREPARE_VERSION
+from t2f.data.readers import Example, read_source
+from t2f.errors import DataError
+
+MISSING = "missing"  # in place of the hash of a file that cannot be read
+# Before the names of uncaptioned pictures, which are told from the source's by it: a source's names hold no such colon.
+_UNCAPTIONED_ID = "uncaptioned:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The pictures that are taken from one folder."""
+
+    root: Path
+    examples: tuple[Example, ...]
+    hashes: Mapping[str, list[Any]]  # path below root -> [size, mtime_ns, sha256], also of pictures that are left out
+    crop: CropOptions
+
+    def sha256(self, example: Example) -> str:
+        return self.hashes[os.path.relpath(example.path, self.root)][2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A source as it would be prepared: pictures not yet opened, captions not yet split into words."""
+
+    format: str
+    options: Mapping[str, Any]  # as `PrepareOptions.plain` gives them
+    source: Part
+    uncaptioned: Part | None
+    counts: Mapping[str, int]  # of uncaptioned pictures: found, same_content, same_name
+
+    @cached_property
+    def key(self) -> str:
+        """Hex sha256 of everything that prepared data is made from, wherever it lies."""
+        images = sorted(
+            [
+                example.image_id,
+                self.source.sha256(example),
+                list(example.captions),
+                example.split or "",
+                sorted(example.attributes.items()),
+            ]
+            for example in self.source.examples
+        )
+        content = {"prepare_version": PREPARE_VERSION, "options": self.options, "images": images}
+        if self.uncaptioned is not None:
+            part = self.uncaptioned
+            hashes = sorted([example.image_id, part.sha256(example)] for example in part.examples)
+            content["uncaptioned"] = {"crop": str(part.crop), "images": hashes}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
+
+    @property
+    def pictures(self) -> list[tuple[Example, CropOptions]]:
+        """Every picture and how it is cropped, the source's first."""
+        parts = [self.source] if self.uncaptioned is None else [self.source, self.uncaptioned]
+        return [(example, part.crop) for part in parts for example in part.examples]
+
+    def recorded(self) -> dict[str, Any]:
+        """Where it came from and what was found there: for `read_content` to know again."""
+        plain = {"format": self.format, "root": str(self.source.root), "options": self.options}
+        plain["hashes"] = self.source.hashes
+        if self.uncaptioned is not None:
+            part = self.uncaptioned
+            plain["uncaptioned"] = {"root": str(part.root), "crop": str(part.crop), "hashes": part.hashes}
+        return plain
+
+
+def read_content(
+    source: Path,
+    *,
+    format: str,
+    options: Mapping[str, Any],
+    uncaptioned: Uncaptioned | None,
+    known: Any,
+    threads: int | None = None,
+) -> Content:
+    """The content of a source, and of a folder of uncaptioned pictures; DataError where one cannot be used.
+
+    known: what `Content.recorded` gave before, or anything else: files whose size and time are in it are not read.
+    """
+    if uncaptioned is not None and not uncaptioned.folder.is_dir():
+        raise DataError(f"--uncaptioned {uncaptioned.folder} is no folder; give a folder that holds pictures")
+    known = known if isinstance(known, dict) else {}
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        part = _read_part(source, format, CropOptions.parse(options["crop"]), pool, known)
+        if uncaptioned is None:
+            return Content(format=format, options=options, source=part, uncaptioned=None, counts={})
+        crop = uncaptioned.crop or part.crop
+        further = _read_part(uncaptioned.folder, "folder", crop, pool, known.get("uncaptioned"))
+    further, counts = _without(part, further)
+    return Content(format=format, options=options, source=part, uncaptioned=further, counts=counts)
+
+
+def _read_part(root: Path, format: str, crop: CropOptions, pool: ThreadPoolExecutor, known: Any) -> Part:
+    root = Path(os.path.abspath(root))
+    examples = read_source(format, root)
+    hashes = known.get("hashes") if isinstance(known, dict) and known.get("root") == str(root) else None
+    remembered = hashes if isinstance(hashes, dict) else {}
+
+    def find(path: Path) -> tuple[str, list[Any]]:
+        name = os.path.relpath(path, root)
+        try:
+            stat = path.stat()
+            same = remembered.get(name)
+            if isinstance(same, list) and len(same) == 3 and same[:2] == [stat.st_size, stat.st_mtime_ns]:
+                return name, same
+            return name, [stat.st_size, stat.st_mtime_ns, sha256_of_file(path)]
+        except OSError:
+            return name, [0, 0, MISSING]  # named with its reason when the pictures are decoded
+
+    found = dict(pool.map(find, [example.path for example in examples]))
+    return Part(root=root, examples=tuple(examples), hashes=found, crop=crop)
+
+
+def _without(source: Part, further: Part) -> tuple[Part, dict[str, int]]:
+    """The further pictures that the source does not hold as well, all for training, and how many were found.
+
+    A picture that is held out to measure with must not be trained on. Names count too, because data sets of the same
+    people come in several versions, LFW's aligned and not, whose files differ.
+    """
+    contents = {sha256 for _, _, sha256 in source.hashes.values()} - {MISSING}
+    names = {example.path.stem.casefold() for example in source.examples}
+    counts = {"found": len(further.examples), "same_content": 0, "same_name": 0}
+    kept = []
+    for example in further.examples:
+        if further.sha256(example) in contents:
+            counts["same_content"] += 1
+        elif example.path.stem.casefold() in names:
+            counts["same_name"] += 1
+        else:
+            kept.append(replace(example, image_id=_UNCAPTIONED_ID + example.image_id, split="train"))
+    if not kept:
+        raise DataError(
+            f"all {counts['found']} pictures in {further.root} are in {source.root} too "
+            f"({counts['same_content']} with the same content, {counts['same_name']} with the same name); "
+            "give a folder of other pictures, or leave out --uncaptioned"
+        )
+    return replace(further, examples=tuple(kept)), counts
