@@ -17,7 +17,7 @@ from scheduler.home import Home
 from scheduler.ports import require_free_port
 from scheduler.reads import StageRun, Sweep
 from scheduler.store import Store
-from scheduler.sweepfile import read_sweep_file
+from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
@@ -26,6 +26,7 @@ from t2f.cli import (
     checked_name,
     console,
     data_app,
+    embed_captions,
     ensure_judge,
     generate_command,
     print_json,
@@ -85,12 +86,30 @@ def sweep_submit(
     if dry_run:
         tree = commands.stage_tree(resolved, commands.new_trials(resolved))
     else:
+        sentence = None
+        if "sentence" in resolved.space.text_encoders:
+            sentence = embed_captions(data, spec.sentence_encoder)
+        init = open_init(spec, resolved, data, place)
+        resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
         store = Store(place.create())
-        tree = commands.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset)
+        tree = commands.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved})
         return
     print_tree(name, tree, dry_run=dry_run)
+
+
+def open_init(spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home) -> commands.InitBundle | None:
+    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
+    if spec.init_from is None:
+        return None
+    # Only sweeps that start from a model wait for torch here.
+    from t2f.generate import init_weights, open_bundle
+
+    bundle = open_bundle(spec.init_from)
+    for trial in commands.new_trials(resolved):
+        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
+    return commands.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
 
 
 def print_tree(name: str, tree: commands.Tree, *, dry_run: bool) -> None:

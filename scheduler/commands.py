@@ -6,6 +6,8 @@ it can be done twice, so a scheduler that dies between any two of them is follow
 
 import getpass
 import importlib.metadata
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +24,9 @@ from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.rungs import Entry, decide, is_rung
 from scheduler.samplers import grid, grid_size, random_trial
 from scheduler.states import RunState, SweepState, TrialState
-from scheduler.store import Demand, NewTrial, Store
+from scheduler.store import Demand, NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
+from t2f.data.files import sync
 from t2f.errors import UserError
 from t2f.spec import StageSpec, stage_keys
 
@@ -84,10 +87,41 @@ def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class InitBundle:
+    """A model bundle that trials start from, and the files folder of the home that keeps it for the workers."""
+
+    path: Path
+    sha256: str  # of its weights
+    files: Path
+
+    def keep(self) -> None:
+        """Copy it to where workers find it by its weights; one that is there already has the same."""
+        place = self.files / init_uri(self.sha256)
+        if place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.copyfile(self.path, draft)
+        sync(draft)
+        draft.rename(place)
+        sync(place.parent)
+
+
 def submit_sweep(
-    store: Store, resolved: ResolvedSweep, *, name: str, submitted: str, data_name: str, dry_run: bool = False
+    store: Store,
+    resolved: ResolvedSweep,
+    *,
+    name: str,
+    submitted: str,
+    data_name: str,
+    init: InitBundle | None = None,
+    dry_run: bool = False,
 ) -> Tree:
-    """Store a sweep with its trials and return what it comes down to; nothing is written by a dry run."""
+    """Store a sweep with its trials and return what it comes down to; nothing is written by a dry run.
+
+    init: the model bundle that its trials start from, which is kept with the home's files.
+    """
     if resolved.method == "grid":
         # Refused before a million trials are built.
         limit = resolved.budget.max_trials or grid_size(resolved.space)
@@ -100,6 +134,8 @@ def submit_sweep(
         raise taken
     if dry_run:
         return tree
+    if init is not None:
+        init.keep()
     try:
         store.create_sweep(
             name=name,

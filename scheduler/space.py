@@ -6,7 +6,7 @@ from typing import Any
 
 from t2f.errors import SpecError
 from t2f.settings import PRESETS, Settings, Value, checked_value
-from t2f.spec import StagePlan, StageSpec, TrainingSpec
+from t2f.spec import SentenceSpec, StagePlan, StageSpec, TrainingSpec
 
 DISTRIBUTIONS = ("uniform", "log_uniform", "int_uniform", "int_log_uniform")
 
@@ -52,6 +52,8 @@ class SearchSpace:
     preset: str
     plan: StagePlan
     parameters: tuple[Parameter, ...]  # a parameter comes after those that its `when` names
+    init_sha256: str | None = None  # weights of the model bundle that new layers start from
+    sentence: SentenceSpec | None = None  # what reads captions under text.encoder: sentence
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -63,6 +65,13 @@ class SearchSpace:
                     "move that one up, or remove the condition"
                 )
             known.add(parameter.name)
+
+    @property
+    def text_encoders(self) -> frozenset[Value]:
+        """Every text.encoder that a trial may have."""
+        tried = [parameter.values for parameter in self.parameters if parameter.name == "text.encoder"]
+        preset = Settings().with_values(PRESETS[self.preset]).text.encoder
+        return frozenset(tried[0] if tried else (preset,))
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -83,7 +92,15 @@ class SearchSpace:
             for resolution, later in parameter.later:
                 late.setdefault(resolution, {})[parameter.name] = later
         settings = Settings().with_values(now)
-        return TrainingSpec(data_key=self.data_key, seed=self.seed, plan=self.plan, settings=settings, late=late)
+        return TrainingSpec(
+            data_key=self.data_key,
+            seed=self.seed,
+            plan=self.plan,
+            settings=settings,
+            late=late,
+            init_sha256=self.init_sha256,
+            sentence=self.sentence,
+        )
 
     def stages(self, chosen: Mapping[str, Value]) -> tuple[StageSpec, ...]:
         """The recipe of each stage of such a trial."""

@@ -76,6 +76,11 @@ class CheckpointRow:
     num_bytes: int
 
 
+def init_uri(sha256: str) -> str:
+    """Where a home's files keep the model bundle with these weights, for trainings that start from it."""
+    return f"init/{sha256}.safetensors"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
     """All that a worker needs to know of what it claimed; plain values, so that it travels."""

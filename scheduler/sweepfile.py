@@ -12,17 +12,19 @@ from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
 from t2f.settings import checked_value, require_setting
-from t2f.spec import RESOLUTIONS, StagePlan
+from t2f.spec import RESOLUTIONS, SentenceSpec, StagePlan
 from t2f.trainfile import (
     ProbeSection,
     Section,
     StagesSection,
     naming,
     read_dataset,
+    read_init_from,
     read_name,
     read_per_stage,
     read_preset,
     read_probe,
+    read_sentence_encoder,
     read_stages,
 )
 from t2f.yamlfile import read_yaml
@@ -32,6 +34,8 @@ KEYS = (
     "data",
     "seed",
     "preset",
+    "init_from",
+    "sentence_encoder",
     "method",
     "metric",
     "stages",
@@ -84,9 +88,21 @@ class SweepSpec:
     retry: RetryBudget
     probe: ProbeSection
     checkpoint_seconds: float
+    init_from: Path | None  # a model bundle that new layers start from
+    sentence_encoder: str  # for text.encoder: sentence
 
-    def resolve(self, data: PreparedData, judge_sha256: str) -> "ResolvedSweep":
-        """Everything decided, on this data; SpecError where the two do not fit."""
+    def resolve(
+        self,
+        data: PreparedData,
+        judge_sha256: str,
+        *,
+        init_sha256: str | None = None,
+        sentence: SentenceSpec | None = None,
+    ) -> "ResolvedSweep":
+        """Everything decided, on this data; SpecError where the two do not fit.
+
+        init_sha256, sentence: what `init_from` and `sentence_encoder` turn out to be.
+        """
         plan = self.stages.plan(data.split("train").size)
         if plan.final_resolution > max(data.resolutions):
             raise SpecError(
@@ -99,7 +115,13 @@ class SweepSpec:
                 f"{', '.join(name for name in METRICS if name not in TEXT_METRICS)}"
             )
         space = SearchSpace(
-            data_key=data.key, seed=self.seed, preset=self.preset, plan=plan, parameters=self.parameters
+            data_key=data.key,
+            seed=self.seed,
+            preset=self.preset,
+            plan=plan,
+            parameters=self.parameters,
+            init_sha256=init_sha256,
+            sentence=sentence,
         )
         return ResolvedSweep(
             method=self.method,
@@ -141,6 +163,8 @@ class ResolvedSweep:
             "preset": self.space.preset,
             "plan": plan,
             "parameters": [parameter.to_json() for parameter in self.space.parameters],
+            "init_sha256": self.space.init_sha256,
+            "sentence": None if self.space.sentence is None else asdict(self.space.sentence),
             "early_terminate": asdict(self.early_terminate),
             "budget": asdict(self.budget),
             "priority": self.priority,
@@ -158,6 +182,8 @@ class ResolvedSweep:
             preset=stored["preset"],
             plan=plan,
             parameters=tuple(Parameter.from_json(parameter) for parameter in stored["parameters"]),
+            init_sha256=stored["init_sha256"],
+            sentence=None if stored["sentence"] is None else SentenceSpec(**stored["sentence"]),
         )
         return cls(
             method=stored["method"],
@@ -216,6 +242,8 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         ),
         probe=read_probe(file, folder),
         checkpoint_seconds=checkpoint.number("seconds", default=30.0, low=0.1, high=1e6),
+        init_from=read_init_from(file, folder),
+        sentence_encoder=read_sentence_encoder(file, folder),
     )
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scheduler.store import Assignment, CheckpointRow, Orders, StaleAttempt, Store
+from scheduler.store import Assignment, CheckpointRow, Orders, StaleAttempt, Store, init_uri
 from t2f.checkpoint import load_tensors, save_tensors
 from t2f.data import PreparedData
 from t2f.device import numerics_class
 from t2f.errors import CheckpointError, DataError
 from t2f.evaluation import evaluate, reference_for
+from t2f.generate import init_weights, open_bundle
 from t2f.judge import Judge, load_judge
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
@@ -92,6 +93,15 @@ class Workplace:
             return self.memory.sealed_state
         state, _ = load_tensors(self.files.path(row.uri), sha256=row.sha256)
         return state
+
+    def init(self, stage: StageSpec, data: PreparedData) -> dict[str, Tensor] | None:
+        """The weights that new layers start from, if the sweep gave a model for that; CheckpointError if it is gone."""
+        if stage.init_sha256 is None:
+            return None
+        bundle = open_bundle(self.files.path(init_uri(stage.init_sha256)))
+        if bundle.sha256 != stage.init_sha256:
+            raise CheckpointError(f"{init_uri(stage.init_sha256)} holds other weights than its name says")
+        return init_weights(bundle, data.vocabulary, stage.settings)
 
     def remember(self, sha256: str, state: Mapping[str, Tensor]) -> None:
         self.memory.sealed_sha256 = sha256
@@ -199,7 +209,8 @@ def train(assignment: Assignment, workplace: Workplace, progress: Progress) -> s
     stage = StageSpec.from_json(assignment.spec)
     data = workplace.data(assignment.data_name, assignment.data_key)
     parent = workplace.state(assignment.parent) if assignment.parent is not None else None
-    trainer = StageTrainer(stage, data, parent=parent, device=workplace.device)
+    init = workplace.init(stage, data)
+    trainer = StageTrainer(stage, data, parent=parent, init=init, device=workplace.device)
     go_on(trainer, assignment, workplace)
     progress.images = trainer.position.images_seen
     store.start(

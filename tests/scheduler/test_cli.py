@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from scheduler import reads
+from scheduler.home import Home
+from t2f.spec import stage_keys
 from tests.scheduler.conftest import DEMO_LIKE
 from tests.t2f.data.sources import write_pictures, write_source
+from tests.t2f.helpers import write_bundle
 
 T2F = [sys.executable, "-m", "scheduler"]
 
@@ -219,3 +223,52 @@ def test_a_foreign_folder_is_never_emptied(tmp_path):
     example = Path(__file__).parents[2] / "examples" / "demo.yaml"
     assert "no demo's folder" in t2f("demo", example, "--out", out, code=2)
     assert (out / "letter.txt").read_text() == "dear"
+
+
+BUNDLE_SWEEP = """
+name: from-model
+data: {dataset: tiny}
+preset: small
+init_from: model.safetensors
+stages: {resolutions: [4, 8], images: [64, 64], batch: 8}
+parameters:
+  text.word_embedding: 8
+  text.hidden: 8
+  text.embedding: 8
+  network.latent: 12
+  network.conditioning: 6
+  network.feature_base: 64
+  network.feature_max: {values: [8]}
+probe: {seeds: 2, images: 16}
+"""
+
+
+def test_a_sweep_that_starts_from_a_model_keeps_it_for_its_workers(own_home, tiny_data, tmp_path):
+    sha256 = write_bundle(tmp_path / "model.safetensors", tiny_data)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(BUNDLE_SWEEP)
+    t2f("sweep", "submit", file, home=own_home)
+    assert (own_home / "files" / "init" / f"{sha256}.safetensors").read_bytes() == (
+        tmp_path / "model.safetensors"
+    ).read_bytes()
+    plain = file.with_name("plain.yaml")
+    plain.write_text(BUNDLE_SWEEP.replace("init_from: model.safetensors\n", ""))
+    t2f("sweep", "submit", plain, "--name", "plain", home=own_home)
+    keys = []
+    database = Home(path=own_home).open()
+    for name in ("from-model", "plain"):
+        space = reads.sweep(database, name).resolved.space
+        (trial,) = reads.trials(database, reads.sweep(database, name).id)
+        keys += stage_keys(space.stages(trial.parameters))
+    assert len(set(keys)) == 4, "no stage run is shared with a sweep that starts from nothing"
+
+
+def test_a_model_of_other_shapes_is_refused_before_anything_is_written(own_home, tiny_data, tmp_path):
+    write_bundle(tmp_path / "model.safetensors", tiny_data)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(BUNDLE_SWEEP.replace("[8]}", "[8, 4]}"))
+    said = t2f("sweep", "submit", file, home=own_home, code=2)
+    assert "4 feature maps at 4 px (the bundle: 8)" in said
+    assert not (own_home / "t2f.sqlite").exists()
+    file.write_text(BUNDLE_SWEEP.replace("model.safetensors", "missing.safetensors"))
+    assert "missing.safetensors does not exist" in t2f("sweep", "submit", file, home=own_home, code=2)

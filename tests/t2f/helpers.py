@@ -1,6 +1,10 @@
 """Small recipes for tests that train."""
 
+from pathlib import Path
+
 from t2f.data import PreparedData
+from t2f.generate import open_bundle, save_bundle
+from t2f.networks import FaceModel
 from t2f.settings import PRESETS, Settings, Value
 from t2f.spec import StagePlan, StageSpec, TrainingSpec
 
@@ -33,3 +37,17 @@ def tiny_stages(
     data: PreparedData, values: dict[str, Value] | None = None, *, images: int = 64
 ) -> tuple[StageSpec, ...]:
     return tiny_training(data, values or {}, images=images).stages()
+
+
+def write_bundle(path: Path, data: PreparedData, values: dict[str, Value] | None = None) -> str:
+    """An untrained model of 16 px in a bundle file; returns the SHA-256 of its weights."""
+    stage = tiny_stages(data, values)[2]
+    save_bundle(
+        path,
+        model=FaceModel(stage, len(data.vocabulary)),
+        vocabulary=data.vocabulary,
+        stage=stage,
+        max_tokens=data.max_tokens,
+        lineage={"data": data.name},
+    )
+    return open_bundle(path).sha256

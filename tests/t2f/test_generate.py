@@ -8,7 +8,7 @@ from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
 from t2f.errors import CheckpointError, SpecError
 from t2f.generate import Bundle, open_bundle, save_bundle
 from t2f.networks import FaceModel
-from tests.t2f.helpers import tiny_stages
+from tests.t2f.helpers import tiny_stages, write_bundle
 
 
 @pytest.fixture
@@ -37,6 +37,16 @@ def test_same_sentence_and_seed_same_face(bundle):
     assert np.abs(alone.astype(int) - faces[5]).max() <= 1
     assert not np.array_equal(faces[0], faces[1])
     assert not np.array_equal(faces[0], faces[3])
+
+
+def test_a_model_without_words_draws_from_noise_alone(tiny_data, tmp_path):
+    write_bundle(tmp_path / "model.safetensors", tiny_data, {"text.encoder": "none"})
+    bundle = open_bundle(tmp_path / "model.safetensors")
+    assert not bundle.reads_words
+    faces = bundle.draw([""], seeds=[0, 1, 2])
+    assert len({face.tobytes() for face in faces}) == 3
+    with pytest.raises(SpecError, match="trained without words"):
+        bundle.draw(["long pink hair"], seeds=[0])
 
 
 def test_truncation_zero_is_one_face_for_all_seeds(bundle):
