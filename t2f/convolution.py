@@ -56,6 +56,10 @@ class _Convolve(Function):
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        if not torch.is_grad_enabled():
+            # Nobody will differentiate this: one call, in which the bias's gradient comes along with the weight's.
+            mask = [needs_x, needs_weight and _weights_matter, needs_bias and _weights_matter]
+            return *_backward(gy, x, weight, ctx.padding, mask), None
         gx = _InputGradient.apply(gy, weight, x, ctx.padding) if needs_x else None
         gw = _WeightGradient.apply(gy, x, weight, ctx.padding) if needs_weight and _weights_matter else None
         gb = gy.sum(dim=(0, 2, 3)) if needs_bias and _weights_matter else None
@@ -69,7 +73,7 @@ class _InputGradient(Function):
     def forward(ctx: Any, gy: Tensor, weight: Tensor, x: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(gy, weight)
         ctx.padding = padding
-        return _backward(gy, x, weight, padding, 0)
+        return _backward(gy, x, weight, padding, [True, False, False])[0]
 
     @staticmethod
     def backward(ctx: Any, ggx: Tensor) -> tuple[Tensor | None, ...]:
@@ -87,7 +91,7 @@ class _WeightGradient(Function):
     def forward(ctx: Any, gy: Tensor, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         ctx.save_for_backward(gy, x)
         ctx.padding = padding
-        return _backward(gy, x, weight, padding, 1)
+        return _backward(gy, x, weight, padding, [False, True, False])[1]
 
     @staticmethod
     def backward(ctx: Any, ggw: Tensor) -> tuple[Tensor | None, ...]:
@@ -98,9 +102,11 @@ class _WeightGradient(Function):
         return ggy, gx, None, None
 
 
-def _backward(gy: Tensor, x: Tensor, weight: Tensor, padding: int, which: int) -> Tensor:
-    """The gradient of x (which = 0) or of the weight (1)."""
-    mask = [which == 0, which == 1, False]
+def _backward(
+    gy: Tensor, x: Tensor, weight: Tensor, padding: int, mask: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of x, weight and bias, of which the mask names the wanted ones."""
+    bias_sizes = [len(weight)] if mask[2] else None
     return torch.ops.aten.convolution_backward(
-        gy, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, mask
-    )[which]
+        gy, x, weight, bias_sizes, [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, mask
+    )
