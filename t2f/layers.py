@@ -102,7 +102,8 @@ def minibatch_stddev(x_BCHW: Tensor, group: int) -> Tensor:
     size = group if batch % group == 0 else batch
     # In float32: squares of differences are what bfloat16 is worst at.
     grouped = x_BCHW.float().reshape(batch // size, size, channels, height, width)
-    variance = grouped.var(dim=1, unbiased=False)
+    # Not Tensor.var, which takes ten times as long over a dimension that is not the last.
+    variance = (grouped - grouped.mean(dim=1, keepdim=True)).square().mean(dim=1)
     deviation = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))
     channel = deviation.repeat_interleave(size).reshape(batch, 1, 1, 1).expand(batch, 1, height, width)
     return torch.cat([x_BCHW, channel.to(x_BCHW.dtype)], dim=1)
