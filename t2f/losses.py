@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from t2f.convolution import input_gradients_only
 from t2f.settings import LossSettings
 
 # scores_B of images with the right captions.
@@ -77,7 +78,9 @@ def gradient_penalty(of: PenaltyInputs) -> Tensor:
     The norm is taken over all channels and pixels of an image, in float32. One-sided, norms below 1 are free.
     """
     between = torch.lerp(of.real.detach(), of.fake, of.mix_B111).requires_grad_()
-    (gradient,) = torch.autograd.grad(of.score(between).sum(), between, create_graph=True)
+    scores_B = of.score(between)
+    with input_gradients_only():
+        (gradient,) = torch.autograd.grad(scores_B.sum(), between, create_graph=True)
     excess_B = (gradient.float().square().sum(dim=(1, 2, 3)) + 1e-12).sqrt() - 1
     if of.loss.sided == "one":
         excess_B = excess_B.clamp(min=0)
@@ -113,7 +116,8 @@ def hinge_discriminator(scores: Scores, loss: LossSettings) -> Tensor:
 
 def squared_gradient(scores_B: Tensor, images_B3RR: Tensor) -> Tensor:
     """E[|grad D(x)|^2] at these images, in float32; it shares the forward pass that gave the scores."""
-    (gradient,) = torch.autograd.grad(scores_B.sum(), images_B3RR, create_graph=True)
+    with input_gradients_only():
+        (gradient,) = torch.autograd.grad(scores_B.sum(), images_B3RR, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from t2f.layers import (
     EqualizedConv2d,
     EqualizedLinear,
+    EqualizedUpConv2d,
     downsample,
     initialise,
     leaky_relu,
@@ -32,11 +33,11 @@ class GeneratorBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = EqualizedConv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = EqualizedUpConv2d(inputs, outputs)
         self.conv2 = EqualizedConv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x_BFRR: Tensor) -> Tensor:
-        x_BFRR = pixel_norm(leaky_relu(self.conv1(upsample(x_BFRR))))
+        x_BFRR = pixel_norm(leaky_relu(self.conv1(x_BFRR)))
         return pixel_norm(leaky_relu(self.conv2(x_BFRR)))
 
 
@@ -58,18 +59,19 @@ class Generator(nn.Module):
     def forward(self, latent_BZ: Tensor, alpha: float) -> Tensor:
         """alpha in [0, 1]: the share of the newest block in the picture; at 1 the old RGB layer is not run."""
         x = self.first(pixel_norm(latent_BZ)).reshape(len(latent_BZ), -1, 4, 4)
+        x = x.contiguous(memory_format=torch.channels_last)
         x = pixel_norm(leaky_relu(x))
         x = pixel_norm(leaky_relu(self.first_conv(x)))
         if not self.blocks:
-            return self.to_rgb["4"](x)
+            return self.to_rgb["4"](x).float()
         *old_blocks, newest = self.blocks.values()
         for block in old_blocks:
             x = block(x)
-        picture = self.to_rgb[str(self.resolution)](newest(x))
+        picture = self.to_rgb[str(self.resolution)](newest(x)).float()
         if alpha >= 1:
             return picture
         # RGB is mixed before upsampling: the 1x1 convolution runs on a quarter of the pixels.
-        return torch.lerp(upsample(self.to_rgb[str(self.resolution // 2)](x)), picture, alpha)
+        return torch.lerp(upsample(self.to_rgb[str(self.resolution // 2)](x).float()), picture, alpha)
 
 
 class FaceModel(nn.Module):
@@ -89,6 +91,7 @@ class FaceModel(nn.Module):
         self.noise_size = network.latent - self.conditioning_size
         self.generator = Generator(network.latent, stage.features)
         initialise(self, seed=stage.seed, prefix="face_model")
+        self.to(memory_format=torch.channels_last)
 
     def embed(self, captions: Captions | None) -> Tensor | None:
         """text_BE of captions; None for a model without words."""
@@ -160,9 +163,11 @@ class Discriminator(nn.Module):
         self.dense = EqualizedLinear(features[0] * 16, features[0])
         self.out = EqualizedLinear(features[0], 1, gain=1.0)
         initialise(self, seed=stage.seed, prefix="discriminator")
+        self.to(memory_format=torch.channels_last)
 
     def trunk(self, images_B3RR: Tensor, alpha: float) -> Tensor:
         """What D sees in the images: trunk_BF44, the minibatch standard deviation included."""
+        images_B3RR = images_B3RR.contiguous(memory_format=torch.channels_last)
         x = leaky_relu(self.from_rgb[str(self.resolution)](images_B3RR))
         blocks = list(self.blocks.values())
         if blocks:

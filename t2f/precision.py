@@ -1,11 +1,19 @@
-"""Which numbers a training computes with."""
+"""Which numbers the networks compute in: float32, or bfloat16 where that loses nothing that training needs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 
+Precision = Literal["fp32", "bf16"]
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """A context for forward passes: under "bf16" convolutions and matrix products take bfloat16, weights stay float32.
 
-    bfloat16 has float32's range, so no loss scaling is needed.
+def autocast(precision: Precision, device: torch.device | str) -> AbstractContextManager:
+    """A context in which convolutions and matrix products run in this precision; weights and sums stay float32.
+
+    Scores, the minibatch standard deviation, pixel norm's sums and the penalties' norms are float32 in both, by code
+    where they are computed.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)

@@ -16,6 +16,9 @@ from t2f.layers import EqualizedLinear, pixel_norm
 from t2f.settings import Settings, TextSettings
 from t2f.spec import StageSpec
 
+# Parts that a batch of captions is read in on a CPU: with more, a part's fixed cost outweighs the padding it saves.
+PARTS = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
@@ -44,7 +47,7 @@ class Captions:
 class LstmEncoder(nn.Module):
     """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state or its mean output.
 
-    Padding is masked by packing, so a caption's embedding does not depend on its neighbours in the batch.
+    Padding has no effect, so a caption's embedding does not depend on its neighbours in the batch.
     """
 
     def __init__(self, text: TextSettings, vocabulary_size: int) -> None:
@@ -71,14 +74,44 @@ class LstmEncoder(nn.Module):
 
     def _read(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         vectors_BTW = self.words(tokens_BT[:, : int(lengths_B.max())])
+        read = self._read_parts if vectors_BTW.device.type == "cpu" else self._read_packed
+        text_BE = self.out(read(vectors_BTW, lengths_B))
+        return pixel_norm(text_BE) if self.normalise else text_BE
+
+    def _read_packed(self, vectors_BTW: Tensor, lengths_B: Tensor) -> Tensor:
+        """hidden_BH, pooled from the LSTM's outputs."""
         packed = nn.utils.rnn.pack_padded_sequence(vectors_BTW, lengths_B, batch_first=True, enforce_sorted=False)
         outputs, (hidden_LBH, _) = self.lstm(packed)
-        if self.pooling == "mean":
-            outputs_BTH, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)  # zeros where padded
-            text_BE = self.out(outputs_BTH.sum(dim=1) / lengths_B[:, None].to(outputs_BTH.device))
-        else:
-            text_BE = self.out(hidden_LBH[-1])
-        return pixel_norm(text_BE) if self.normalise else text_BE
+        if self.pooling == "last":
+            return hidden_LBH[-1]
+        outputs_BTH, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)  # zeros where padded
+        return outputs_BTH.sum(dim=1) / lengths_B[:, None].to(outputs_BTH.device)
+
+    def _read_parts(self, vectors_BTW: Tensor, lengths_B: Tensor) -> Tensor:
+        """The same on a CPU, where oneDNN's LSTM takes no packed captions and PyTorch's own for them is slow.
+
+        All captions are read to the end of the shortest quarter of them, the others go on from there to the end of the
+        next quarter, and so forth. A caption that ends inside a part is read on through padding; what comes after its
+        end is not looked at.
+        """
+        order_B = lengths_B.argsort(descending=True, stable=True)
+        lengths_B, vectors_BTW = lengths_B[order_B], vectors_BTW[order_B]
+        lengths, part = lengths_B.tolist(), -(-len(lengths_B) // PARTS)
+        rows, start, state, sum_BH, pooled = len(lengths), 0, None, torch.zeros(()), []
+        while rows:
+            end = lengths[max(0, rows - part)]
+            ended = slice(lengths.index(end), rows)
+            outputs_BTH, state = self.lstm(vectors_BTW[:rows, start:end], state)
+            if self.pooling == "last":
+                pooled.append(outputs_BTH[range(ended.start, rows), lengths_B[ended] - start - 1])
+            else:
+                counts_BT = torch.arange(start, end) < lengths_B[:rows, None]
+                sum_BH = sum_BH + (outputs_BTH * counts_BT[:, :, None]).sum(dim=1)
+                pooled.append(sum_BH[ended] / lengths_B[ended, None])
+                sum_BH = sum_BH[: ended.start]
+            rows, start = ended.start, end
+            state = tuple(part_LBH[:, :rows].contiguous() for part_LBH in state)
+        return torch.cat(pooled[::-1])[order_B.argsort()]
 
 
 class SentenceProjection(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from t2f.layers import (
     EqualizedConv2d,
     EqualizedLinear,
+    EqualizedUpConv2d,
     downsample,
     initialise,
     minibatch_stddev,
@@ -31,6 +32,24 @@ def test_equalized_layers_scale_unit_weights_by_he():
     assert torch.allclose(conv(x).flatten(1), expected, atol=1e-5)
 
 
+def test_upsampling_convolution_is_upsampling_and_then_the_convolution():
+    random = torch.Generator().manual_seed(0)
+    joined, plain = EqualizedUpConv2d(3, 5).double(), EqualizedConv2d(3, 5, 3, padding=1).double()
+    for layer in (joined, plain):
+        initialise(layer, seed=0, prefix="layer")
+        torch.nn.init.normal_(layer.bias, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(2, 3, 4, 6, generator=random, dtype=torch.float64, requires_grad=True)
+    found, expected = joined(x), plain(upsample(x))
+    assert torch.allclose(found, expected)
+    factor = torch.randn(expected.shape, generator=random, dtype=torch.float64)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * factor).sum(), [x, joined.weight, joined.bias]),
+        torch.autograd.grad((expected * factor).sum(), [x, plain.weight, plain.bias]),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs)
+
+
 def test_pixel_norm_gives_every_pixel_unit_length():
     x = torch.randn(2, 7, 3, 3, generator=torch.Generator().manual_seed(0))
     y = pixel_norm(x)
@@ -40,6 +59,19 @@ def test_pixel_norm_gives_every_pixel_unit_length():
                 vector = x[image, :, row, column]
                 expected = vector / math.sqrt(float((vector**2).mean()) + 1e-8)
                 assert torch.allclose(y[image, :, row, column], expected, atol=1e-6)
+
+
+def test_pixel_norm_has_the_first_and_second_derivatives_of_finite_differences():
+    x = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(pixel_norm, x)
+    assert torch.autograd.gradgradcheck(pixel_norm, x)
+
+
+def test_pixel_norm_of_bfloat16_sums_in_float32():
+    x = torch.randn(2, 512, 2, 2, generator=torch.Generator().manual_seed(0)) * 30
+    y = pixel_norm(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert torch.allclose(y.float(), pixel_norm(x), rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize(("batch", "group", "size"), [(8, 4, 4), (4, 4, 4), (6, 4, 6), (3, 4, 3)])

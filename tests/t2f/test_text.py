@@ -35,6 +35,23 @@ def test_padding_does_not_change_an_embedding(settings):
     assert not torch.allclose(beside[0], beside[1])
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("lengths", [[3], [7, 7], [2, 9, 2, 5, 1, 9, 4], [1, 2, 3, 4, 5, 6, 7, 8, 9]])
+def test_captions_read_in_parts_are_read_as_packed_ones(settings, pooling, lengths):
+    encoder = make_encoder(settings.with_values({"text.pooling": pooling}))
+    initialise(encoder, seed=0, prefix="encoder")
+    random = torch.Generator().manual_seed(0)
+    size = settings.text.word_embedding
+    vectors = torch.randn(len(lengths), max(lengths), size, generator=random, requires_grad=True)
+    weights = [vectors, *encoder.lstm.parameters()]
+    results = []
+    for read in (encoder._read_parts, encoder._read_packed):
+        hidden = read(vectors, torch.tensor(lengths))
+        results.append((hidden, *torch.autograd.grad(hidden.square().sum(), weights)))
+    for ours, expected in zip(*results, strict=True):
+        assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_the_order_of_words_counts(settings):
     encoder = make_encoder(settings)
     initialise(encoder, seed=0, prefix="encoder")
