@@ -10,16 +10,16 @@ def settings_page() -> str:
         "",
         "Every setting of a training, by its full name. Made from `t2f/settings.py`; a test compares the two.",
         "",
-        "| setting | meaning | allowed | `article` | `small` | from stage | source |",
-        "|---|---|---|---|---|---|---|",
+        f"| setting | meaning | allowed | {' | '.join(f'`{preset}`' for preset in PRESETS)} | from stage | source |",
+        "|---|---|---|" + "---|" * len(PRESETS) + "---|---|",
     ]
     for name, field in SETTINGS.items():
         meta = field.metadata
-        values = [PRESETS[preset].get(name, field.default) for preset in ("article", "small")]
+        values = [str(preset.get(name, field.default)) for preset in PRESETS.values()]
         when = "; ".join(f"only with `{other}` {' or '.join(map(str, some))}" for other, some in meta["when"].items())
         meaning = f"{meta['text']}{f' ({when})' if when else ''}"
         late = "no" if meta["scope"] == "architecture" else "yes"
-        cells = (f"`{name}`", meaning, describe_allowed(name), f"{values[0]}", f"{values[1]}", late, meta["source"])
+        cells = (f"`{name}`", meaning, describe_allowed(name), *values, late, meta["source"])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", "*from stage*: whether the value may change at a later stage (`from_stage: R` in a sweep file).", ""]
     return "\n".join(lines)
