@@ -251,6 +251,8 @@ def _decoded(
 
 
 def _about_bad_images(bad: Sequence[str], total: int) -> str:
+    if len(bad) == 1:
+        return f"1 of {total} images cannot be used (to leave it out: --on-bad-image skip): {bad[0]}"
     named = "\n".join(f"  {reason}" for reason in bad[:_NAMED_BAD_IMAGES])
     more = f"\n  and {len(bad) - _NAMED_BAD_IMAGES} more" if len(bad) > _NAMED_BAD_IMAGES else ""
     return (
