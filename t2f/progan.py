@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2f.data import CropOptions, PreparedData, PrepareOptions, is_prepared_from, planned_content, prepare
+from t2f.data import (
+    Content,
+    CropOptions,
+    PreparedData,
+    PrepareOptions,
+    is_prepared_from,
+    planned_content,
+    prepare_content,
+)
 from t2f.data.files import read_json
 from t2f.data.prepare import split_of
 from t2f.data.prepared import is_prepared
@@ -54,11 +62,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a training would do."""
+    """What a training would do, and where."""
 
-    pictures: int
-    training_pictures: int  # the others are held out to measure with
+    content: Content  # the pictures, not yet decoded
+    training_pictures: int  # of them; the others are held out to measure with
     stages: tuple[StageSpec, ...]
+    out: Path
+
+    @property
+    def pictures(self) -> int:
+        return len(self.content.source.examples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,23 +169,16 @@ class ProGAN:
             )
         if self.on_bad_image == "fail":  # else pictures that cannot be used change their number, and the keys with it
             _check_keys(out, stages)
-        return Plan(pictures=len(examples), training_pictures=training, stages=stages)
+        return Plan(content=content, training_pictures=training, stages=stages, out=out)
 
-    def prepare(
-        self, folder: str | Path, *, out: str | Path, progress: Callable[[int, int], None] | None = None
-    ) -> PreparedData:
+    def prepare(self, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> PreparedData:
         """The pictures, decoded and shrunk once into `out/data`, or as they already lie there.
 
-        progress(pictures decoded, pictures) is called from time to time. What cannot be trained on is `plan`'s to
-        refuse, before anything is written.
+        progress(pictures decoded, pictures) is called from time to time.
         """
-        data = prepare(Path(folder), format="folder", out=Path(out) / DATA, options=self.options(), progress=progress)
-        _check_keys(Path(out), self.stages(data))
+        data = prepare_content(plan.content, out=plan.out / DATA, options=self.options(), progress=progress)
+        _check_keys(plan.out, self.training(data_key=data.key, training_pictures=data.split("train").size).stages())
         return data
-
-    def stages(self, data: PreparedData) -> tuple[StageSpec, ...]:
-        """The recipe of each stage on prepared pictures, from 4 px up."""
-        return self.training(data_key=data.key, training_pictures=data.split("train").size).stages()
 
     def request(
         self,
@@ -221,8 +227,9 @@ class ProGAN:
         `model.safetensors`. threads: another number gives other bits. devices: GPUs, or CPU processes, that share every
         batch; with more than one, call this under `if __name__ == "__main__":`, as processes are spawned.
         """
-        check_compute(self.plan(folder, out=out).stages, threads=threads, devices=devices)
-        data = self.prepare(folder, out=out)
+        plan = self.plan(folder, out=out)
+        check_compute(plan.stages, threads=threads, devices=devices)
+        data = self.prepare(plan)
         request = self.request(
             data, out=out, threads=threads, checkpoint_seconds=checkpoint_seconds, tensorboard=tensorboard
         )

@@ -51,13 +51,13 @@ def progan_train_command(
     )
     out = out or Path("progan") / folder.resolve().name
     plan = gan.plan(folder, out=out)
-    say_plan(plan, out)
+    say_plan(plan)
     if dry_run:
         return
     quiet_threads()
     check_compute(plan.stages, threads=threads, devices=devices)
     with bar("preparing images") as progress:
-        data = gan.prepare(folder, out=out, progress=progress)
+        data = gan.prepare(plan, progress=progress)
     request = gan.request(
         data, out=out, threads=threads, checkpoint_seconds=checkpoint_seconds, tensorboard=tensorboard
     )
@@ -75,9 +75,9 @@ def numbers(option: str, text: str, kind: Callable[[str], Any]) -> Any:
     return given[0] if len(given) == 1 else given
 
 
-def say_plan(plan: Plan, out: Path) -> None:
+def say_plan(plan: Plan) -> None:
     held_out = plan.pictures - plan.training_pictures
-    console.print(f"{out}: {plan.training_pictures} pictures for training, {held_out} held out to measure with")
+    console.print(f"{plan.out}: {plan.training_pictures} pictures for training, {held_out} held out to measure with")
     for stage in plan.stages:
         console.print(
             f"{stage.resolution:4d} px  {stage.images:>9,} images, {stage.fade_images:,} fading in, "
