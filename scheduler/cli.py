@@ -34,6 +34,7 @@ from t2f.cli import (
 )
 from t2f.data import PreparedData
 from t2f.errors import UserError
+from t2f.progan_cli import progan_app
 from workers.environment import prepare_environment
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A face from a sentence, found by a sweep.")
@@ -44,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
+app.add_typer(progan_app, name="progan")
 app.command("train")(train_command)
 app.command("generate")(generate_command)
 

@@ -234,5 +234,7 @@ def _measure(
         spec=probe,
     )
     write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
-    write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=probe.seeds)))
+    # A row for each caption; faces of noise alone are one long row, which is folded.
+    columns = probe.seeds if data.has_captions else min(8, probe.seeds)
+    write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=columns)))
     return evaluation

@@ -99,12 +99,7 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
         )
     with_source.only(TRAINING_KEYS)
     parameters = dict(with_source.mapping("parameters"))
-    for override in overrides:
-        name, equals, value = override.partition("=")
-        if not equals:
-            raise SpecError(f"--set {override!r} is not allowed; write --set NAME=VALUE")
-        given = parse_yaml(f"value: {value}", source=f"--set {override}")["value"]
-        parameters[require_setting(name.strip())] = given
+    parameters |= dict(map(read_override, overrides))
     preset = read_preset(with_source)
     stages = read_stages(with_source, preset)
     values: dict[str, Value] = {}
@@ -136,6 +131,14 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
         init_from=read_init_from(with_source, path.parent),
         sentence_encoder=read_sentence_encoder(with_source, path.parent),
     )
+
+
+def read_override(override: str) -> tuple[str, Any]:
+    """A setting's full name and the value it is given, from NAME=VALUE; the value is read as YAML."""
+    name, equals, value = override.partition("=")
+    if not equals:
+        raise SpecError(f"--set {override!r} is not allowed; write --set NAME=VALUE")
+    return require_setting(name.strip()), parse_yaml(f"value: {value}", source=f"--set {override}")["value"]
 
 
 def read_preset(file: "Section") -> str:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,11 @@ def sync(path: Path) -> None:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` to write in; at the end it is synced and takes the place of `out`, after an error it goes.
 
-    An `out` that exists is replaced as a whole: whether it may be is the caller's question.
+    With it go the parents of `out` that were made for it. An `out` that exists is replaced as a whole: whether it may
+    be is the caller's question.
     """
     draft = out.parent / f".{out.name}.{secrets.token_hex(4)}.draft"
+    missing = [folder for folder in out.parents if not folder.exists()]
     try:
         draft.mkdir(parents=True)
         yield draft
@@ -64,6 +66,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):  # not empty, as after all went well
+                folder.rmdir()
 
 
 def _take_place(draft: Path, out: Path) -> None:

@@ -86,10 +86,22 @@ def prepare(
     An `out` that is the same prepared data already is reused; another one is refused, or replaced with replace=True.
     progress(images decoded, images) is called from time to time. threads: None takes one for each core.
     """
-    out = Path(os.path.abspath(out))
     content = planned_content(
         source, format=format, out=out, options=options, uncaptioned=uncaptioned, replace=replace, threads=threads
     )
+    return prepare_content(content, out=out, options=options, threads=threads, progress=progress)
+
+
+def prepare_content(
+    content: Content,
+    *,
+    out: Path,
+    options: PrepareOptions,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> PreparedData:
+    """`prepare` for what `planned_content` found with the same options; other prepared data in `out` is replaced."""
+    out = Path(os.path.abspath(out))
     if is_prepared_from(out, content):
         return PreparedData.open(out)
     with new_folder(out) as folder, ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
@@ -98,7 +110,12 @@ def prepare(
         skipped = {example.image_id for example, _ in content.pictures} - kept_ids
         _check_training(kept, content, options)
         about = _write_texts(folder, kept, options)
-        about |= {"prepare_version": PREPARE_VERSION, "key": content.key, "format": format, "skipped": sorted(skipped)}
+        about |= {
+            "prepare_version": PREPARE_VERSION,
+            "key": content.key,
+            "format": content.format,
+            "skipped": sorted(skipped),
+        }
         about |= {"options": content.options, "resolutions": options.resolutions}
         if content.uncaptioned is not None:
             used = sum(example.image_id in kept_ids for example in content.uncaptioned.examples)
@@ -251,6 +268,8 @@ def _decoded(
 
 
 def _about_bad_images(bad: Sequence[str], total: int) -> str:
+    if len(bad) == 1:
+        return f"1 of {total} images cannot be used (to leave it out: --on-bad-image skip): {bad[0]}"
     named = "\n".join(f"  {reason}" for reason in bad[:_NAMED_BAD_IMAGES])
     more = f"\n  and {len(bad) - _NAMED_BAD_IMAGES} more" if len(bad) > _NAMED_BAD_IMAGES else ""
     return (

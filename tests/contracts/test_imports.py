@@ -59,6 +59,7 @@ def test_the_dashboard_knows_no_workers(path):
         "t2f.probe",
         "t2f.data",
         "t2f.cli",
+        "t2f.progan",
         "scheduler.cli",
         "scheduler.commands",
         "dashboard.app",

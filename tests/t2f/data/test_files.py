@@ -13,6 +13,13 @@ def test_a_new_folder_appears_at_the_end(tmp_path):
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_after_an_error_the_folders_made_for_it_go_too(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(KeyError), new_folder(tmp_path / "a" / "b" / "c" / "out"):
+        raise KeyError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
 def test_the_old_folder_stays_whole_after_an_error_and_goes_after_success(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
