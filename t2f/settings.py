@@ -132,12 +132,12 @@ class NetworkSettings:
         source="T2F: 178",
     )
     feature_base: int = setting(
-        8192,
+        16384,
         "feature maps at R px are feature_base / R, at most feature_max",
         low=4,
         high=1 << 20,
         scope="architecture",
-        source="ProGAN appendix A",
+        source="ProGAN table 2: 512 up to 32 px, 256 at 64, 128 at 128",
     )
     feature_max: int = setting(
         512, "most feature maps in any layer", low=1, high=4096, scope="architecture", source="ProGAN appendix A"
