@@ -31,7 +31,7 @@ from scheduler.ranking import Standing, rank
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
 
-CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake")
+CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake", "diversity")
 PART_ORDER = ("fidelity", "text", "attribute_share", "swd", "colour_distance", "shuffle_gap")
 
 

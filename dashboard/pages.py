@@ -22,6 +22,7 @@ from t2f.errors import UserError
 CHARTS = (
     ("Losses", ("loss_d", "loss_g")),
     ("Scores of the discriminator", ("score_right", "score_wrong", "score_fake")),
+    ("Diversity of the faces, 1 is that of real ones", ("diversity",)),
 )
 
 router = APIRouter(include_in_schema=False)
