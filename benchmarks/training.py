@@ -162,9 +162,8 @@ def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, detail
     peer = bench.peer_side(fp32)
     own = {name: bench.own_side(case) for name, case in ours.items()}
     counts = {name: case.penalty_interval for name, case in ours.items()}
-    peer.ask("step", count=1)
-    for name, side in own.items():
-        side.ask("step", count=counts[name])
+    for side in (peer, *own.values()):
+        side.ask("step", count=1)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("peer", *own)}
     rates: list[float] = []
     for _ in range(bench.rounds):
