@@ -22,7 +22,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +162,8 @@ def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, detail
     peer = bench.peer_side(fp32)
     own = {name: bench.own_side(case) for name, case in ours.items()}
     counts = {name: case.penalty_interval for name, case in ours.items()}
-    peer.ask("step", count=1)
-    for name, side in own.items():
-        side.ask("step", count=counts[name])
+    for side in (peer, *own.values()):
+        side.ask("step", count=1)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("peer", *own)}
     rates: list[float] = []
     for _ in range(bench.rounds):
@@ -215,19 +214,23 @@ def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, detail
 
 
 def text_speedups(bench: Bench, resolution: int, what: str, lengths: tuple[int, ...]) -> list[Figure]:
-    """Small pictures, where the text encoder is most of a step."""
+    """Small pictures, where the text encoder is a large part of a step."""
     case = bench.case(resolution, lengths)
-    peer, own = bench.peer_side(case), bench.own_side(case)
-    rows: dict[str, list[dict[str, float]]] = {"peer": [], "fp32": []}
-    for side in (peer, own):
-        side.ask("step", count=1)
+    peer = bench.peer_side(case)
+    own = {name: bench.own_side(replace(case, precision=name)) for name in ("fp32", "bf16")}
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("peer", *own)}
+    for side in (peer, *own.values()):
+        side.ask("step", count=2)
     for _ in range(bench.rounds):
-        rows["peer"].append(peer.ask("step", count=1))
-        rows["fp32"].append(own.ask("step", count=2))
+        rows["peer"].append(peer.ask("step", count=2))
+        for name, side in own.items():
+            rows[name].append(side.ask("step", count=3))
     print_times(f"{resolution} px, {what}, one step", rows)
-    for side in (peer, own):
+    for side in (peer, *own.values()):
         side.close()
-    return [Figure(goal=f"{resolution} px, fp32, {what}: speedup", target=3.0, values=ratios(rows, "fp32"))]
+    return [
+        Figure(goal=f"{resolution} px, {name}, {what}: speedup", target=3.0, values=ratios(rows, name)) for name in own
+    ]
 
 
 def ratios(rows: dict[str, list[dict[str, float]]], name: str, clock: str = "cpu") -> tuple[float, ...]:
