@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from t2f.checkpoint import load_tensors, save_tensors, write_durably
@@ -14,7 +15,7 @@ from t2f.device import configure, default_device, numerics_class
 from t2f.errors import CheckpointError, UserError
 from t2f.evaluation import Evaluation, evaluate, reference_for
 from t2f.generate import init_weights, open_bundle, save_bundle
-from t2f.judge import load_judge
+from t2f.judge import Judge, load_judge
 from t2f.networks import FaceModel
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
@@ -59,6 +60,28 @@ def ema_model(stage: StageSpec, state: Mapping[str, Tensor], vocabulary_size: in
     model = FaceModel(stage, vocabulary_size)
     model.load_state_dict({name.removeprefix("ema."): t for name, t in state.items() if name.startswith("ema.")})
     return model.eval().requires_grad_(False)
+
+
+def evaluate_state(
+    stage: StageSpec,
+    state: Mapping[str, Tensor],
+    data: PreparedData,
+    *,
+    judge: Judge | None,
+    judge_sha256: str,
+    spec: EvaluationSpec,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """All figures and samples of the averaged model in a sealed stage's training state."""
+    return evaluate(
+        ema_model(stage, state, len(data.vocabulary)).to(device),
+        resolution=stage.resolution,
+        data=data,
+        judge=judge,
+        reader=data_reader(stage, data),
+        reference=reference_for(data, judge, judge_sha256, resolution=stage.resolution, spec=spec),
+        spec=spec,
+    )
 
 
 Progress = Callable[[StageSpec, Position, float], None]  # stage, place in it, images/s
@@ -221,18 +244,8 @@ def _measure(
     stage: StageSpec, state: Mapping[str, Tensor], data: PreparedData, probe: EvaluationSpec, folder: Path
 ) -> Evaluation:
     """The stage's metrics and samples, written into its folder."""
-    judge, judge_hash = load_judge(data)
-    model = ema_model(stage, state, len(data.vocabulary))
-    reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=probe)
-    evaluation = evaluate(
-        model,
-        resolution=stage.resolution,
-        data=data,
-        judge=judge,
-        reader=data_reader(stage, data),
-        reference=reference,
-        spec=probe,
-    )
+    judge, judge_sha256 = load_judge(data)
+    evaluation = evaluate_state(stage, state, data, judge=judge, judge_sha256=judge_sha256, spec=probe)
     write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
     # A row for each caption; faces of noise alone are one long row, which is folded.
     columns = probe.seeds if data.has_captions else min(8, probe.seeds)

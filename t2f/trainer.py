@@ -189,7 +189,8 @@ class StageTrainer:
         if batch.captions is None:  # all dropped
             psi_UE = torch.zeros(0, self.stage.settings.text.embedding, device=self.device)
         else:
-            psi_UE = self.face_model.embed(batch.captions)
+            with autocast(self.stage.settings.compute.precision, self.device):
+                psi_UE = self.face_model.embed(batch.captions).float()
         # Gradients reach the encoder once, at the end of the G step: they are collected on this leaf.
         leaf_UE = psi_UE.detach().requires_grad_()
         return Text(psi_UE=psi_UE, leaf_UE=leaf_UE, right_B=batch.right_B, wrong_B=batch.wrong_B)

@@ -19,16 +19,14 @@ from t2f.checkpoint import load_tensors, save_tensors
 from t2f.data import PreparedData
 from t2f.device import numerics_class
 from t2f.errors import CheckpointError, DataError
-from t2f.evaluation import evaluate, reference_for
 from t2f.generate import init_weights, open_bundle
 from t2f.judge import Judge, load_judge
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
-from t2f.reading import data_reader
 from t2f.run import Ending, Order, run_stage
 from t2f.spec import StageSpec
 from t2f.stages import Position
-from t2f.train import ema_model
+from t2f.train import evaluate_state
 from t2f.trainer import DivergedError, StageTrainer
 from workers.files import Files, checkpoint_uri, samples_uri
 from workers.watchdog import Watchdog
@@ -270,16 +268,14 @@ def measure(assignment: Assignment, workplace: Workplace, progress: Progress) ->
             f"({judge_hash[:12]}..., wanted {spec.judge_sha256[:12]}...)"
         )
     (sealed,) = assignment.checkpoints
-    model = ema_model(stage, workplace.state(sealed), len(data.vocabulary)).to(workplace.device)
-    reference = reference_for(data, judge, judge_hash, resolution=stage.resolution, spec=spec)
-    result = evaluate(
-        model,
-        resolution=stage.resolution,
-        data=data,
+    result = evaluate_state(
+        stage,
+        workplace.state(sealed),
+        data,
         judge=judge,
-        reader=data_reader(stage, data),
-        reference=reference,
+        judge_sha256=judge_hash,
         spec=spec,
+        device=workplace.device,
     )
     stored = workplace.files.put(
         samples_uri(assignment.evaluation_id, assignment.attempt), png_bytes(wall(result.wall, columns=spec.seeds))
