@@ -6,6 +6,7 @@ buffer, and not by DistributedDataParallel, whose hooks do not fire for the seco
 """
 
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,19 @@ class Ranks:
         return slice(self.rank * part, (self.rank + 1) * part)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter], more: Sequence[Tensor] = ()) -> None:
-        """Make gradients and `more` (float32, changed in place) the means over all ranks."""
+        """Make gradients and `more` (float32, changed in place) the means over all ranks.
+
+        A rank whose rows did not need a parameter (captions that were all dropped) counts as a gradient of zero; one
+        that no rank needed keeps none.
+        """
         if self.size == 1:
             return
-        parts = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        parts += list(more)
+        needed = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.float32)
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        parts = [parameter.grad for parameter in parameters] + list(more)
+        parts.append(needed.to(parts[0].device))
         buffer = torch.cat([part.reshape(-1) for part in parts])
         dist.all_reduce(buffer)
         buffer /= self.size
@@ -51,25 +60,37 @@ class Ranks:
         for part in parts:
             part.copy_(buffer[start : start + part.numel()].view_as(part))
             start += part.numel()
+        for parameter, share in zip(parameters, parts[-1].tolist(), strict=True):
+            if share == 0:
+                parameter.grad = None
 
 
 def run_on_ranks(work: Callable[..., None], size: int, *arguments: Any) -> None:
     """Run `work(ranks, *arguments)` in `size` processes that form one group; it must be importable and so must they.
 
-    NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all and is raised here.
+    NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all: RuntimeError with its traceback.
     """
-    with tempfile.TemporaryDirectory(prefix="t2f-ranks-") as folder:
-        meeting = (Path(folder) / "meeting").as_uri()
-        multiprocessing.spawn(_enter, args=(work, size, meeting, arguments), nprocs=size)
+    with tempfile.TemporaryDirectory(prefix="t2f-ranks-") as name:
+        folder = Path(name)
+        try:
+            multiprocessing.spawn(_enter, args=(work, size, folder, arguments), nprocs=size)
+        except multiprocessing.ProcessRaisedException as error:
+            # The others fail too, because the first one left the group: what they say is of no use.
+            first = min(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
+            number = int(first.name.removeprefix("error-")) + 1
+            raise RuntimeError(f"device {number} of {size} failed:\n{first.read_text()}") from error
 
 
-def _enter(rank: int, work: Callable[..., None], size: int, meeting: str, arguments: tuple[Any, ...]) -> None:
+def _enter(rank: int, work: Callable[..., None], size: int, folder: Path, arguments: tuple[Any, ...]) -> None:
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "nccl"
         torch.cuda.set_device(rank)
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=size)
+    dist.init_process_group(backend, init_method=(folder / "meeting").as_uri(), rank=rank, world_size=size)
     try:
         work(Ranks(rank=rank, size=size), *arguments)
+    except BaseException:
+        (folder / f"error-{rank}").write_text(traceback.format_exc())
+        raise
     finally:
         dist.destroy_process_group()

@@ -133,7 +133,7 @@ class StageTrainer:
         self._augment_kinds = augment_kinds(stage.settings)
         self.augment_strength = stage.settings.augment.strength if self._augment_kinds else 0.0
         # Sum and count of each curve since the last report, on the device so that no step waits for it.
-        self._curves: dict[str, tuple[Tensor | float, int]] = {}
+        self._curves: dict[str, Tensor] = {}
         self._loss = LOSSES[stage.settings.loss.name]
 
     # Steps
@@ -210,7 +210,7 @@ class StageTrainer:
         self.ranks.average_gradients(list(self.discriminator.parameters()), [sign])
         optimizer.step()
         if self.stage.settings.augment.method == "ada":
-            self._note(augment_strength=torch.tensor(self.augment_strength), sign_right=sign)
+            self._note(augment_strength=torch.tensor(self.augment_strength, device=self.device), sign_right=sign)
             self.augment_strength = next_strength(
                 self.augment_strength,
                 sign_mean=float(sign),
@@ -264,7 +264,9 @@ class StageTrainer:
             self._note(penalty=penalty)
         self._note(loss_d=value, score_right=scores.right_B.mean(), score_fake=scores.fake_B.mean())
         if scores.wrong_B is not None:
-            self._note(score_wrong=scores.wrong_B.mean())
+            # Rows without a wrong caption have a score that means nothing.
+            has_wrong_B = (wrong_weight_B > 0).float()
+            self._note_sum("score_wrong", (has_wrong_B * scores.wrong_B).sum(), has_wrong_B.sum())
         return total, scores.right_B.detach()
 
     def _pairs(self, text: Text | None, own: slice) -> tuple[Tensor | None, Tensor | None, Tensor]:
@@ -329,20 +331,22 @@ class StageTrainer:
 
     def _note(self, **values: Tensor) -> None:
         for name, value in values.items():
-            total, count = self._curves.get(name, (0.0, 0))
-            self._curves[name] = (total + value.detach().float(), count + 1)
+            self._note_sum(name, value, torch.ones((), device=self.device))
+
+    def _note_sum(self, name: str, total: Tensor, count: Tensor) -> None:
+        before = self._curves.get(name, torch.zeros(2, device=self.device))
+        self._curves[name] = before + torch.stack([total.detach().float(), count])
 
     def take_curves(self) -> dict[str, float]:
         """Means since the last call, over all ranks; DivergedError, on every rank, if one of them makes no sense."""
         names = list(self._curves)
         if not names:
             return {}
-        means_M = torch.stack([torch.as_tensor(total / count) for total, count in self._curves.values()])
+        sums_M2 = torch.stack(list(self._curves.values()))
         self._curves.clear()
         if self.ranks.size > 1:
-            dist.all_reduce(means_M)
-            means_M /= self.ranks.size
-        means = dict(zip(names, means_M.tolist(), strict=True))
+            dist.all_reduce(sums_M2)
+        means = dict(zip(names, (sums_M2[:, 0] / sums_M2[:, 1].clamp(min=1)).tolist(), strict=True))
         for name, value in means.items():
             limit = divergence(name, value)
             if limit is not None:

@@ -22,6 +22,7 @@ RECIPES = {
         "text.caption_dropout": 0.3,
         "data.mirror": "on",
     },
+    "captions that one process alone has": {"text.caption_dropout": 0.85},
     "article": {"loss.name": "wgan-gp", "text.trained_by": "generator"},
 }
 
@@ -64,7 +65,7 @@ def test_all_processes_keep_the_same_bits_and_report_the_same_curves(tiny_data, 
     assert found["first"]["curves"] == found["second"]["curves"]
     for name, value in found["one"]["curves"].items():
         if name != "diversity":  # of each process's own images
-            assert found["first"]["curves"][name] == pytest.approx(value, rel=1e-2, abs=1e-4), name
+            assert found["first"]["curves"][name] == pytest.approx(value, rel=0.03, abs=0.01), name
 
 
 def fail_on_the_second(ranks: Ranks) -> None:
@@ -75,7 +76,7 @@ def fail_on_the_second(ranks: Ranks) -> None:
 
 @pytest.mark.slow
 def test_one_that_breaks_ends_all():
-    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="the second one broke"):
+    with pytest.raises(RuntimeError, match=r"(?s)device 2 of 2 failed:.*the second one broke"):
         run_on_ranks(fail_on_the_second, 2)
 
 
