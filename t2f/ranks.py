@@ -68,7 +68,8 @@ class Ranks:
 def run_on_ranks(work: Callable[..., None], size: int, *arguments: Any) -> None:
     """Run `work(ranks, *arguments)` in `size` processes that form one group; it must be importable and so must they.
 
-    NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all: RuntimeError with its traceback.
+    NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all: RuntimeError with its
+    traceback.
     """
     with tempfile.TemporaryDirectory(prefix="t2f-ranks-") as name:
         folder = Path(name)
