@@ -205,6 +205,31 @@ def take_over(network: nn.Module, parent: Mapping[str, Tensor]) -> None:
             own[name].copy_(parent[name])
 
 
+# The share of the drawn weights that stays in a block that starts as the identity, so that it has more to build on.
+IDENTITY_NOISE = 0.2
+
+
+def start_as_identity(network: "FaceModel | Discriminator") -> None:
+    """Let the newest block and its RGB layer pass on what the parent stage has learned, nearly unchanged.
+
+    The block's kernels become the identity and its RGB layer that of the stage before. Nearly, because leaky ReLUs
+    scale negative features once more and a share of the drawn weights stays. A block that changes the number of feature
+    maps cannot be the identity: it stays as it was drawn.
+    """
+    half = network.generator if isinstance(network, FaceModel) else network
+    block = half.blocks[str(half.resolution)]
+    outputs, inputs = block.conv1.weight.shape[:2]
+    if not outputs == inputs == len(block.conv2.weight):
+        return
+    rgb = half.to_rgb if isinstance(half, Generator) else half.from_rgb
+    features = torch.arange(inputs)
+    with torch.no_grad():
+        for convolution in (block.conv1, block.conv2):
+            convolution.weight.mul_(IDENTITY_NOISE)
+            convolution.weight[features, features, 1, 1] += 1 / convolution.scale
+    rgb[str(half.resolution)].load_state_dict(rgb[str(half.resolution // 2)].state_dict())
+
+
 def fade_reals(images_B3RR: Tensor, alpha: float) -> Tensor:
     """Real images as sharp as the generator's are at this alpha (ProGAN figure 2, caption)."""
     if alpha >= 1 or images_B3RR.shape[-1] <= 4:

@@ -142,6 +142,13 @@ class NetworkSettings:
     feature_max: int = setting(
         512, "most feature maps in any layer", low=1, high=4096, scope="architecture", source="ProGAN appendix A"
     )
+    new_blocks: str = setting(
+        "random",
+        "what a new stage's blocks start as: random, or nearly the identity, with the RGB layer of the stage before "
+        "(where the number of feature maps stays the same)",
+        choices=("random", "identity"),
+        source="ProGAN: random; identity: docs/lab-log.md",
+    )
     stddev_group: int = setting(
         4, "images a minibatch-stddev group", low=1, high=1024, source="ProGAN section 3; its code: 4"
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from t2f.layers import downsample, upsample
-from t2f.networks import Discriminator, FaceModel, fade_reals, take_over
+from t2f.networks import Discriminator, FaceModel, fade_reals, start_as_identity, take_over
 from t2f.settings import Settings, Value
 from t2f.spec import StageSpec
 from tests.t2f.helpers import TINY
@@ -89,6 +89,40 @@ def test_a_new_stage_keeps_old_layers_and_draws_new_ones_by_name():
         expected = old.state_dict()[name] if name in old.state_dict() else fresh[name]
         assert torch.equal(tensor, expected), name
     assert any("16" in name for name in fresh.keys() - old.state_dict().keys())
+
+
+def test_a_block_that_starts_as_the_identity_passes_on_what_is_learned():
+    latent = torch.randn(32, 12, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    (old, new), (old_critic, new_critic) = ([kind(4), kind(8)] for kind in (face_model, discriminator))
+    images = upsample(old.generator(latent, 1.0)).detach()
+    for networks, expected, found in (
+        ((old, new), images, lambda: new.generator(latent, 1.0)),
+        ((old_critic, new_critic), old_critic(downsample(images), text, 1.0), lambda: new_critic(images, text, 1.0)),
+    ):
+        take_over(networks[1], networks[0].state_dict())
+        drawn = agreement(expected, found())
+        start_as_identity(networks[1])
+        assert agreement(expected, found()) > max(0.9, drawn)
+
+
+def face_model(resolution: int) -> FaceModel:
+    return FaceModel(stage(resolution), 20)
+
+
+def discriminator(resolution: int) -> Discriminator:
+    return Discriminator(stage(resolution))
+
+
+def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.detach().flatten(), other.detach().flatten()]))[0, 1])
+
+
+def test_a_block_with_other_feature_maps_stays_as_it_was_drawn():
+    model = face_model(16)
+    drawn = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    start_as_identity(model)
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_layers_of_equal_name_start_equal_at_every_resolution():
