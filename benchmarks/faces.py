@@ -89,7 +89,6 @@ CALIBRATION_STEPS = 16  # a multiple of usual penalty intervals
 class Training:
     """What one seed's training gave."""
 
-    images: tuple[int, ...]
     cpu_seconds: tuple[float, ...]  # of each stage
     model: FaceModel
     spec: TrainingSpec
