@@ -275,7 +275,7 @@ def jackknife_half(reals: Tensor, fakes: Tensor) -> float:
     without = [
         image_distance(reals[block_of != block], fakes[block_of != block], directions=64) for block in range(BLOCKS)
     ]
-    return 1.96 * math.sqrt((BLOCKS - 1) ** 2 / BLOCKS * statistics.pvariance(without))
+    return 1.96 * math.sqrt((BLOCKS - 1) * statistics.pvariance(without))
 
 
 # Telling
