@@ -205,6 +205,72 @@ def take_over(network: nn.Module, parent: Mapping[str, Tensor]) -> None:
             own[name].copy_(parent[name])
 
 
+# The share of the drawn weights that stays in layers that pass on what is there, so that they have more to build on.
+DRAWN_SHARE = 0.2
+# Colours ride through a block of other width on this many feature maps: each channel and its negative, since leaky
+# ReLUs keep only what is positive.
+RIDING = 6
+TWICE_LEAKY = 1 + 0.2**2  # x and -x through two leaky ReLUs each: their difference is this much of x
+
+
+def start_as_identity(network: "FaceModel | Discriminator") -> None:
+    """Let the newest block and its RGB layer pass on what the parent stage has learned, nearly unchanged.
+
+    Where the block keeps the number of feature maps, its kernels become the identity and its RGB layer that of the
+    stage before. Elsewhere the RGB picture rides through it. Nearly, because leaky ReLUs scale negative features once
+    more, pixel norm scales all, and a share of the drawn weights stays.
+    """
+    half = network.generator if isinstance(network, FaceModel) else network
+    block = half.blocks[str(half.resolution)]
+    rgb = half.to_rgb if isinstance(half, Generator) else half.from_rgb
+    new, old = rgb[str(half.resolution)], rgb[str(half.resolution // 2)]
+    narrow = min(*block.conv1.weight.shape[:2], *block.conv2.weight.shape[:2])
+    with torch.no_grad():
+        if narrow == max(*block.conv1.weight.shape[:2], *block.conv2.weight.shape[:2]):
+            for convolution in (block.conv1, block.conv2):
+                convolution.weight.mul_(DRAWN_SHARE)
+                _add(convolution, torch.eye(narrow))
+            new.load_state_dict(old.state_dict())
+        elif narrow >= RIDING:
+            (_ride_generator if isinstance(half, Generator) else _ride_discriminator)(block, new, old)
+
+
+def _ride_generator(block: GeneratorBlock, new: EqualizedConv2d, old: EqualizedConv2d) -> None:
+    """The old picture and its negative become the first feature maps; the new RGB layer takes their difference."""
+    signs = _signs(old.weight.device)
+    for convolution in (block.conv1, block.conv2):
+        convolution.weight[:RIDING] *= DRAWN_SHARE
+    _add(block.conv1, signs @ (old.weight * old.scale)[:, :, 0, 0])
+    block.conv1.bias[:RIDING] = signs @ old.bias
+    _add(block.conv2, torch.eye(RIDING))
+    new.weight.mul_(DRAWN_SHARE)
+    _add(new, signs.T / TWICE_LEAKY)
+
+
+def _ride_discriminator(block: "DiscriminatorBlock", new: EqualizedConv2d, old: EqualizedConv2d) -> None:
+    """The picture and its negative become the first feature maps; the last convolution is the old RGB layer on them."""
+    signs = _signs(old.weight.device)
+    for convolution in (new, block.conv1):
+        convolution.weight[:RIDING] *= DRAWN_SHARE
+    _add(new, signs)
+    _add(block.conv1, torch.eye(RIDING))
+    block.conv2.weight.mul_(DRAWN_SHARE)
+    _add(block.conv2, (old.weight * old.scale)[:, :, 0, 0] @ signs.T / TWICE_LEAKY)
+    block.conv2.bias.copy_(old.bias)
+
+
+def _signs(device: torch.device) -> Tensor:
+    """[6, 3]: the channels, then their negatives."""
+    return torch.cat([torch.eye(3), -torch.eye(3)]).to(device)
+
+
+def _add(convolution: EqualizedConv2d, matrix_OI: Tensor) -> None:
+    """Add a 1x1 convolution to the middle of the first feature maps' kernels."""
+    outputs, inputs = matrix_OI.shape
+    middle = convolution.weight.shape[-1] // 2
+    convolution.weight[:outputs, :inputs, middle, middle] += matrix_OI.to(convolution.weight) / convolution.scale
+
+
 def fade_reals(images_B3RR: Tensor, alpha: float) -> Tensor:
     """Real images as sharp as the generator's are at this alpha (ProGAN figure 2, caption)."""
     if alpha >= 1 or images_B3RR.shape[-1] <= 4:

@@ -6,6 +6,7 @@ An encoder reads a `Captions`; a caption without words gives a zero psi_t, which
 one network learns faces with and without them.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,8 @@ class Captions:
 
 
 class LstmEncoder(nn.Module):
-    """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state or its mean output.
+    """psi_t of a caption: word vectors, an LSTM, and a linear layer on its last hidden state, or on the mean or the
+    largest of its outputs.
 
     Padding has no effect, so a caption's embedding does not depend on its neighbours in the batch.
     """
@@ -84,6 +86,8 @@ class LstmEncoder(nn.Module):
         outputs, (hidden_LBH, _) = self.lstm(packed)
         if self.pooling == "last":
             return hidden_LBH[-1]
+        if self.pooling == "max":
+            return nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, padding_value=-math.inf)[0].amax(dim=1)
         outputs_BTH, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)  # zeros where padded
         return outputs_BTH.sum(dim=1) / lengths_B[:, None].to(outputs_BTH.device)
 
@@ -97,13 +101,21 @@ class LstmEncoder(nn.Module):
         order_B = lengths_B.argsort(descending=True, stable=True)
         lengths_B, vectors_BTW = lengths_B[order_B], vectors_BTW[order_B]
         lengths, part = lengths_B.tolist(), -(-len(lengths_B) // PARTS)
-        rows, start, state, sum_BH, pooled = len(lengths), 0, None, torch.zeros(()), []
+        rows, start, state, pooled = len(lengths), 0, None, []
+        sum_BH, largest_BH = torch.zeros(()), torch.tensor(-math.inf)
         while rows:
             end = lengths[max(0, rows - part)]
             ended = slice(lengths.index(end), rows)
             outputs_BTH, state = self.lstm(vectors_BTW[:rows, start:end], state)
             if self.pooling == "last":
                 pooled.append(outputs_BTH[range(ended.start, rows), lengths_B[ended] - start - 1])
+            elif self.pooling == "max":
+                counts_BT = torch.arange(start, end) < lengths_B[:rows, None]
+                largest_BH = torch.maximum(
+                    largest_BH, outputs_BTH.masked_fill(~counts_BT[:, :, None], -math.inf).amax(dim=1)
+                )
+                pooled.append(largest_BH[ended])
+                largest_BH = largest_BH[: ended.start]
             else:
                 counts_BT = torch.arange(start, end) < lengths_B[:rows, None]
                 sum_BH = sum_BH + (outputs_BTH * counts_BT[:, :, None]).sum(dim=1)

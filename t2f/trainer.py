@@ -22,7 +22,7 @@ from t2f.errors import CheckpointError
 from t2f.layers import stream_seed
 from t2f.loader import LoadedBatch, Loader
 from t2f.losses import LOSSES, PenaltyInputs, Scores
-from t2f.networks import Discriminator, FaceModel, fade_reals, take_over
+from t2f.networks import Discriminator, FaceModel, fade_reals, start_as_identity, take_over
 from t2f.precision import autocast
 from t2f.ranks import Ranks
 from t2f.reading import data_reader
@@ -120,6 +120,8 @@ class StageTrainer:
         self.ema = copy.deepcopy(self.face_model).requires_grad_(False)
         if parent is not None:
             take_over(self.ema, _part(parent, "ema."))
+            if stage.settings.network.new_blocks == "identity":
+                self._start_as_identity(init or {})
         self._optimizers = {
             "face_model": self._adam(self.face_model, stage.settings.generator.learning_rate),
             "discriminator": self._adam(
@@ -135,6 +137,13 @@ class StageTrainer:
         # Sum and count of each curve since the last report, on the device so that no step waits for it.
         self._curves: dict[str, Tensor] = {}
         self._loss = LOSSES[stage.settings.loss.name]
+
+    def _start_as_identity(self, init: Mapping[str, Tensor]) -> None:
+        """Blocks that neither the parent nor `init` has."""
+        start_as_identity(self.discriminator)
+        if f"generator.blocks.{self.stage.resolution}.conv1.weight" not in init:
+            start_as_identity(self.face_model)
+            start_as_identity(self.ema)
 
     # Steps
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from t2f.layers import downsample, upsample
-from t2f.networks import Discriminator, FaceModel, fade_reals, take_over
+from t2f.networks import Discriminator, FaceModel, fade_reals, start_as_identity, take_over
 from t2f.settings import Settings, Value
 from t2f.spec import StageSpec
 from tests.t2f.helpers import TINY
@@ -89,6 +89,36 @@ def test_a_new_stage_keeps_old_layers_and_draws_new_ones_by_name():
         expected = old.state_dict()[name] if name in old.state_dict() else fresh[name]
         assert torch.equal(tensor, expected), name
     assert any("16" in name for name in fresh.keys() - old.state_dict().keys())
+
+
+@pytest.mark.parametrize("widest", [8, 16], ids=["equal widths", "half as wide"])
+def test_a_block_that_starts_as_the_identity_passes_on_what_is_learned(widest):
+    small, large = (stage(resolution, {"network.feature_max": widest}) for resolution in (4, 8))
+    assert large.features == (widest, 8)
+    latent = torch.randn(32, 12, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    old, new = FaceModel(small, 20), FaceModel(large, 20)
+    old_critic, new_critic = Discriminator(small), Discriminator(large)
+    images = upsample(old.generator(latent, 1.0)).detach()
+    for parent, child, expected, found in (
+        (old, new, images, lambda: new.generator(latent, 1.0)),
+        (old_critic, new_critic, old_critic(downsample(images), text, 1.0), lambda: new_critic(images, text, 1.0)),
+    ):
+        take_over(child, parent.state_dict())
+        drawn = agreement(expected, found())
+        start_as_identity(child)
+        assert agreement(expected, found()) > max(0.8, drawn)
+
+
+def agreement(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.detach().flatten(), other.detach().flatten()]))[0, 1])
+
+
+def test_a_block_too_narrow_for_colours_stays_as_it_was_drawn():
+    model = FaceModel(stage(16), 20)
+    drawn = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    start_as_identity(model)
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_layers_of_equal_name_start_equal_at_every_resolution():

@@ -35,7 +35,7 @@ def test_padding_does_not_change_an_embedding(settings):
     assert not torch.allclose(beside[0], beside[1])
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 @pytest.mark.parametrize("lengths", [[3], [7, 7], [2, 9, 2, 5, 1, 9, 4], [1, 2, 3, 4, 5, 6, 7, 8, 9]])
 def test_captions_read_in_parts_are_read_as_packed_ones(settings, pooling, lengths):
     encoder = make_encoder(settings.with_values({"text.pooling": pooling}))
@@ -59,7 +59,7 @@ def test_the_order_of_words_counts(settings):
     assert not torch.allclose(texts[0], texts[1])
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 def test_no_caption_is_a_zero_embedding_beside_any_other(settings, pooling):
     encoder = make_encoder(settings.with_values({"text.pooling": pooling}))
     initialise(encoder, seed=0, prefix="encoder")

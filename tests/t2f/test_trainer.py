@@ -192,6 +192,20 @@ def test_carried_adam_state_is_that_of_the_parent(tiny_data):
     assert not any(n.startswith("adam.") for n in StageTrainer(reset[1], tiny_data, parent=parent).state())
 
 
+def test_new_blocks_start_as_the_identity_if_asked_for(tiny_data):
+    stages = tiny_stages(tiny_data, {"network.new_blocks": "identity"})
+    parent = snapshot(train(StageTrainer(stages[0], tiny_data)))
+    child = StageTrainer(stages[1], tiny_data, parent=parent).state()
+    for part, rgb in (
+        ("face_model.generator.", "to_rgb"),
+        ("ema.generator.", "to_rgb"),
+        ("discriminator.", "from_rgb"),
+    ):
+        assert torch.equal(child[f"{part}{rgb}.8.weight"], parent[f"{part}{rgb}.4.weight"])
+        kernels = child[f"{part}blocks.8.conv2.weight"][:, :, 1, 1]
+        assert torch.equal(kernels.argmax(dim=1), torch.arange(len(kernels)))
+
+
 def test_divergence_is_noticed_with_its_evidence(tiny_data):
     values = {"generator.learning_rate": 1.0, "discriminator.learning_rate": 1.0, "network.feature_max": 64}
     values["network.feature_base"] = 1024

@@ -1,0 +1,408 @@
+"""How good the demo faces are after a given CPU time: one training with one thread, measured on unseen combinations.
+
+    python -m benchmarks.faces                          10 CPU minutes to 32 px with the preset small
+    python -m benchmarks.faces --minutes 30 --seeds 0,1
+    python -m benchmarks.faces --from-scratch           32 px from the start: one step at each stage below
+    python -m benchmarks.faces --set loss.r1_gamma=1 --set "generator.learning_rate=[.004, .004, .002, .002]"
+    python -m benchmarks.faces --quick                  to see that it works, under a minute
+
+The plan is given as shares of the CPU time, from which the number of images follows by the cost of a step as measured
+at the start, or as numbers of images. The clock is the process's CPU time, so other work on the machine matters little.
+
+1,000 captions of the test split ask for combinations of attributes that the training has not seen. A frozen judge
+looks for each attribute in the faces. Captions leave out glasses, a beard or the mouth now and then; what nobody asked
+for cannot be right but by chance, so the table also gives the share among captions that say the attribute, and what a
+model would reach that reads every word and guesses the rest as often as the training data has it ("ceiling").
+
+Intervals are 95 %: bootstrap over faces for shares, jackknife over blocks of faces for the SWD; with several seeds
+they are the smallest and the largest value of a seed. The last line is a JSON list, one entry for each figure.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# One thread, and none that waits spinning: read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from t2f.data import PreparedData, PrepareOptions, Split, prepare, render_demo
+from t2f.device import configure
+from t2f.errors import DataError, SpecError
+from t2f.evaluation import (
+    Evaluation,
+    Figure,
+    Pairs,
+    bootstrap_mean,
+    draw,
+    evaluate,
+    noise,
+    reference_for,
+    reference_pairs,
+    right_captions,
+    structural_name,
+)
+from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
+from t2f.metrics import image_distance
+from t2f.networks import FaceModel
+from t2f.pictures import png_bytes, wall
+from t2f.probe import EvaluationSpec
+from t2f.reading import data_reader
+from t2f.settings import PRESETS, Settings, Value
+from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
+from t2f.train import ema_model
+from t2f.trainer import StageTrainer
+from t2f.trainfile import planned
+from t2f.yamlfile import parse_yaml
+
+SPLIT = "test"
+BLOCKS = 5
+# How a caption says an attribute that it may leave out; skin, hair colour and hair style are always said.
+SAID = {
+    "facial_hair": re.compile(r"beard|mo?ustache|shaven|facial hair"),
+    "glasses": re.compile(r"glasses"),
+    "mouth": re.compile(r"smil|laugh|serious|mouth|teeth|tongue"),
+}
+EASY, FINE = ("skin", "hair_colour", "hair_style"), ("facial_hair", "glasses", "mouth")
+# CPU minutes from which on the goals hold -> attribute -> share right; and the SWD in units of its floor.
+GOALS: dict[float, tuple[dict[str, float], float]] = {
+    10: ({**dict.fromkeys(EASY, 0.9), **dict.fromkeys(FINE, 0.6)}, 1.5),
+    30: (dict.fromkeys((*EASY, *FINE), 0.9), 1.2),
+}
+ROWS, COLUMNS = 8, 8  # of the samples
+CALIBRATION_STEPS = 16  # a multiple of usual penalty intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What one seed's training gave."""
+
+    cpu_seconds: tuple[float, ...]  # of each stage
+    model: FaceModel
+    spec: TrainingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    evaluation: Evaluation
+    said: Mapping[str, Figure]  # share right among captions that say the attribute
+    distance: Figure  # SWD (below 16 px of pixels) in units of the floor
+    floor: float
+
+
+# Data
+
+
+def demo_data(cache: Path, *, faces: int, resolution: int, judge_steps: int) -> PreparedData:
+    """The demo's faces, prepared, with a trained judge; what the cache holds is used as it is."""
+    source = cache / f"faces-{faces}"
+    render_demo(source, count=faces)
+    options = PrepareOptions(max_resolution=resolution)
+    data = prepare(source, format="imagefolder", out=cache / f"demo-{faces}", options=options)
+    try:
+        load_judge(data)
+    except DataError:
+        options = JudgeOptions(steps=judge_steps)
+        save_judge(train_judge(data, options=options), data, options=options)
+    return data
+
+
+def says(split: Split, captions: np.ndarray, name: str) -> np.ndarray:
+    """bool [N]: these captions say the attribute."""
+    pattern = SAID.get(name)
+    return np.array([pattern is None or bool(pattern.search(split.captions[caption])) for caption in captions])
+
+
+def ceiling(data: PreparedData, pairs: Pairs, name: str) -> float:
+    """The share right of a model that reads every word and draws what is not said as often as the training has it."""
+    training = data.split("train")
+    column = list(data.attribute_values).index(name)
+    unsaid = ~says(training, np.arange(len(training.captions)), name)
+    if not unsaid.any():
+        return 1.0
+    counts = np.bincount(training.attributes_NA[training.caption_image_M[unsaid], column])
+    guessed = np.square(counts / counts.sum()).sum()
+    said = says(data.split(SPLIT), pairs.caption_N, name).mean()
+    return float(said + (1 - said) * guessed)
+
+
+# Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All of a training but its lengths."""
+
+    resolutions: tuple[int, ...]
+    fade: tuple[float, ...]
+    batch: tuple[int, ...]
+    settings: Settings
+    late: Mapping[int, Mapping[str, Value]]
+
+    def spec(self, data: PreparedData, *, images: Sequence[int], seed: int) -> TrainingSpec:
+        plan = StagePlan(resolutions=self.resolutions, images=tuple(images), fade=self.fade, batch=self.batch)
+        return TrainingSpec(data_key=data.key, seed=seed, plan=plan, settings=self.settings, late=self.late)
+
+
+def read_recipe(options: argparse.Namespace) -> Recipe:
+    """The preset with the values of --set; a list there gives a value to each stage."""
+    resolutions = RESOLUTIONS[: RESOLUTIONS.index(options.resolution) + 1]
+    values: dict[str, Value] = dict(PRESETS[options.preset])
+    late: dict[int, dict[str, Value]] = {}
+    for written in options.set:
+        name, _, text = written.partition("=")
+        value = parse_yaml(f"value: {text}", source=f"--set {written}")["value"]
+        first, *later = value if isinstance(value, list) else [value]
+        values[name] = first
+        for resolution, one in zip(resolutions[1:], later, strict=False):
+            late.setdefault(resolution, {})[name] = one
+    fade, batch = (
+        getattr(options, what) or planned(options.preset, what, len(resolutions)) for what in ("fade", "batch")
+    )
+    return Recipe(
+        resolutions=resolutions,
+        fade=tuple(fade),
+        batch=tuple(int(size) for size in batch),
+        settings=Settings().with_values(values),
+        late=late,
+    )
+
+
+def seconds_per_image(recipe: Recipe, data: PreparedData) -> tuple[float, ...]:
+    """CPU seconds of each stage's images, by a few steps of each."""
+    spec = recipe.spec(data, images=[10**9] * len(recipe.resolutions), seed=0)
+    found = []
+    for stage in spec.stages():
+        trainer = StageTrainer(stage, data, parent=None if stage.index == 0 else {})
+        trainer.step()  # the first one allocates
+        begun = time.process_time()
+        for _ in range(CALIBRATION_STEPS):
+            trainer.step()
+        found.append((time.process_time() - begun) / CALIBRATION_STEPS / stage.batch)
+    return tuple(found)
+
+
+def images_for(options: argparse.Namespace, recipe: Recipe, data: PreparedData) -> tuple[int, ...]:
+    """Images of each stage for the minutes given: by their shares of the time, or the preset's plan drawn out to it.
+
+    From scratch all time is the last stage's, and the ones below get one step, so that their layers are there.
+    """
+    if options.images:
+        return tuple(round(count) for count in options.images)
+    costs, seconds = seconds_per_image(recipe, data), 60 * options.minutes
+    if options.from_scratch:
+        return (*recipe.batch[:-1], round(seconds / costs[-1]))
+    plan = planned(options.preset, "images", len(costs))
+    if options.shares is None and plan is None:
+        raise SpecError(f"the preset {options.preset} is planned in epochs; give --shares or --images")
+    weights = options.shares or [count * cost for count, cost in zip(plan, costs, strict=True)]
+    return tuple(round(weight / sum(weights) * seconds / cost) for weight, cost in zip(weights, costs, strict=True))
+
+
+def train(spec: TrainingSpec, data: PreparedData) -> Training:
+    parent: dict[str, Tensor] | None = None
+    seconds = []
+    for stage in spec.stages():
+        begun = time.process_time()
+        trainer = StageTrainer(stage, data, parent=parent)
+        while not trainer.position.is_finished:
+            trainer.step()
+            if trainer.position.step % 100 == 0:
+                trainer.take_curves()  # raises if the training has diverged
+        parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
+        seconds.append(time.process_time() - begun)
+    return Training(spec=spec, cpu_seconds=tuple(seconds), model=ema_model(stage, parent, len(data.vocabulary)))
+
+
+# Measuring
+
+
+def measure(training: Training, data: PreparedData, *, num_images: int) -> Measured:
+    """Everything on the test split's captions."""
+    stage = training.spec.stages()[-1]
+    judge, judge_sha256 = load_judge(data)
+    split, reader = data.split(SPLIT), data_reader(stage, data)
+    pairs = reference_pairs(split, num_images)
+    evaluation_spec = EvaluationSpec(
+        captions=tuple(split.captions[caption] for caption in pairs.caption_N[:ROWS]),
+        seeds=COLUMNS,
+        num_images=num_images,
+        split=SPLIT,
+        data_key=data.key,
+        judge_sha256=judge_sha256,
+    )
+    reference = reference_for(data, judge, judge_sha256, resolution=stage.resolution, spec=evaluation_spec)
+    evaluation = evaluate(
+        training.model,
+        resolution=stage.resolution,
+        data=data,
+        judge=judge,
+        reader=reader,
+        reference=reference,
+        spec=evaluation_spec,
+    )
+    # The same faces as `evaluate` has looked at.
+    fakes = draw(training.model, right_captions(split, pairs, reader), noise(training.model, "evaluation", num_images))
+    found_NA = judge.attributes(fakes).numpy() == split.attributes_NA[pairs.image_N]
+    said = {
+        name: bootstrap_mean(found_NA[says(split, pairs.caption_N, name), column])
+        for column, name in enumerate(data.attribute_values)
+    }
+    reals = torch.from_numpy(split.images(stage.resolution)[pairs.image_N])
+    structural = structural_name(stage.resolution)
+    floor = reference.floor[structural]
+    value = evaluation.metrics[structural].value / floor
+    half = jackknife_half(reals, fakes) / floor
+    distance = Figure(value=value, low=value - half, high=value + half)
+    return Measured(evaluation=evaluation, said=said, distance=distance, floor=floor)
+
+
+def jackknife_half(reals: Tensor, fakes: Tensor) -> float:
+    """Half of the image distance's 95 % interval, by leaving out blocks of images."""
+    block_of = torch.arange(len(reals)) % BLOCKS
+    without = [
+        image_distance(reals[block_of != block], fakes[block_of != block], directions=64) for block in range(BLOCKS)
+    ]
+    return 1.96 * math.sqrt((BLOCKS - 1) * statistics.pvariance(without))
+
+
+# Telling
+
+
+def over_seeds(figures: Sequence[Figure]) -> Figure:
+    """One seed's figure and interval; of several the mean, smallest and largest."""
+    if len(figures) == 1:
+        return figures[0]
+    values = [figure.value for figure in figures]
+    return Figure(value=statistics.mean(values), low=min(values), high=max(values))
+
+
+def goal_entries(measured: Sequence[Measured], title: str, minutes: float) -> list[dict[str, Any]]:
+    """The goals that hold after so many minutes, each with what was measured."""
+    shares, distance = GOALS[max((limit for limit in GOALS if limit <= minutes), default=min(GOALS))]
+    entries = []
+    for name, target in shares.items():
+        everywhere = over_seeds([one.evaluation.metrics[f"attribute_{name}"] for one in measured])
+        entries.append(entry(f"{title}: {name} right", target, everywhere, len(measured), "higher"))
+        if name in SAID:
+            said = over_seeds([one.said[name] for one in measured])
+            entries.append(entry(f"{title}: {name} right where said", target, said, len(measured), "higher"))
+    ratio = over_seeds([one.distance for one in measured])
+    return [*entries, entry(f"{title}: SWD over its floor", distance, ratio, len(measured), "lower")]
+
+
+def entry(goal: str, target: float, figure: Figure, n: int, better: str) -> dict[str, Any]:
+    numbers = {"measured": figure.value, "low": figure.low, "high": figure.high}
+    return {"goal": goal, "target": target, **{k: round(v, 4) for k, v in numbers.items()}, "n": n, "better": better}
+
+
+def print_table(measured: Sequence[Measured], data: PreparedData, num_images: int) -> None:
+    pairs = reference_pairs(data.split(SPLIT), num_images)
+    judge, _ = load_judge(data)
+    sizes = {name: len(values) for name, values in data.attribute_values.items()}
+    print(f"\n  {'':14}{'right':>7}{'interval':>16}{'where said':>12}{'ceiling':>9}{'reals':>7}{'1/values':>10}")
+    split, resolution = data.split(SPLIT), data.resolutions[-1]
+    reals = torch.from_numpy(split.images(resolution)[pairs.image_N])
+    on_reals = (judge.attributes(reals).numpy() == split.attributes_NA[pairs.image_N]).mean(axis=0)
+    for column, name in enumerate(data.attribute_values):
+        figure = over_seeds([one.evaluation.metrics[f"attribute_{name}"] for one in measured])
+        said = over_seeds([one.said[name] for one in measured])
+        print(
+            f"  {name:14}{figure.value:7.3f}{f'{figure.low:.3f}-{figure.high:.3f}':>16}{said.value:12.3f}"
+            f"{ceiling(data, pairs, name):9.3f}{on_reals[column]:7.3f}{1 / sizes[name]:10.3f}"
+        )
+    for name in (
+        "attribute_share",
+        "shuffle_gap",
+        "text",
+        "fidelity",
+        "score",
+        "swd",
+        "pixel_distance",
+        "colour_distance",
+    ):
+        found = [one.evaluation.metrics[name] for one in measured if name in one.evaluation.metrics]
+        if found:
+            figure = over_seeds(found)
+            interval = "" if figure.low is None else f"{figure.low:.3f}-{figure.high:.3f}"
+            print(f"  {name:14} {figure.value:6.3f}{interval:>16}")
+    ratio = over_seeds([one.distance for one in measured])
+    print(f"  distance / floor {ratio.value:.2f} ({ratio.low:.2f}-{ratio.high:.2f}), floor {measured[0].floor:.1f}")
+
+
+def quick_entries(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Seconds of training teach the hair's colour better than chance (1 in 8), and no more."""
+    found = over_seeds([one.evaluation.metrics["attribute_hair_colour"] for one in measured])
+    return [entry("quick: hair colour right", 0.25, found, len(measured), "higher")]
+
+
+def samples_png(measured: Measured, data: PreparedData, num_images: int) -> bytes:
+    """A caption a row: the real face, then drawn ones."""
+    split, resolution = data.split(SPLIT), measured.evaluation.wall.shape[-1]
+    reals = split.images(resolution)[reference_pairs(split, num_images).image_N[:ROWS]]
+    fakes = measured.evaluation.wall.reshape(ROWS, COLUMNS, 3, resolution, resolution)
+    rows = np.concatenate([reals[:, None], fakes], axis=1).reshape(-1, 3, resolution, resolution)
+    return png_bytes(wall(rows, columns=COLUMNS + 1))
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few faces, 8 px, seconds of training: under a minute")
+    parser.add_argument("--minutes", type=float, default=10.0, help="CPU minutes of one training")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="small")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="VALUE or [one, a, stage]")
+    parser.add_argument("--resolution", type=int, choices=RESOLUTIONS[:5], default=32, help="of the last stage, px")
+    parser.add_argument("--shares", type=numbers, help="of the CPU time, one a stage: .06,.08,.2,.66")
+    parser.add_argument("--images", type=numbers, help="images of each stage in place of --minutes and --shares")
+    parser.add_argument("--fade", type=numbers, help="fading share of each stage")
+    parser.add_argument("--batch", type=numbers, help="batch size of each stage")
+    parser.add_argument("--from-scratch", action="store_true", help="one step at each stage below the last")
+    parser.add_argument("--seeds", type=numbers, default=(0,), help="one training each: 0,1,2")
+    parser.add_argument("--faces", type=int, default=7000, help="faces of the demo data")
+    parser.add_argument("--captions", type=int, default=1000, help="held-out captions that the figures are over")
+    parser.add_argument("--samples", type=Path, help="PNG: a caption a row, the real face first (last seed)")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks" / "faces")
+    options = parser.parse_args()
+    judge_steps, cache_resolution = 1200, 64
+    if options.quick:
+        options.minutes, options.resolution, options.faces, options.captions = 0.3, 8, 1000, 100
+        judge_steps, cache_resolution = 100, 16
+    configure(threads=1)
+    data = demo_data(options.cache, faces=options.faces, resolution=cache_resolution, judge_steps=judge_steps)
+    recipe = read_recipe(options)
+    images = images_for(options, recipe, data)
+    print(f"images of each stage: {dict(zip(recipe.resolutions, images, strict=True))}", flush=True)
+    measured = []
+    for seed in options.seeds:
+        training = train(recipe.spec(data, images=images, seed=int(seed)), data)
+        seconds = ", ".join(f"{second:.0f}" for second in training.cpu_seconds)
+        print(f"seed {seed:g}: {sum(training.cpu_seconds):.0f} CPU seconds ({seconds})", flush=True)
+        measured.append(measure(training, data, num_images=options.captions))
+    print_table(measured, data, options.captions)
+    if options.samples:
+        options.samples.write_bytes(samples_png(measured[-1], data, options.captions))
+    how = ", from scratch" if options.from_scratch else ""
+    title = f"{options.minutes:g} CPU minutes, {options.resolution} px, {options.preset}{how}"
+    if options.images:
+        title = f"{'/'.join(f'{count:g}' for count in images)} images, {options.resolution} px, {options.preset}"
+    print(json.dumps(quick_entries(measured) if options.quick else goal_entries(measured, title, options.minutes)))
+
+
+if __name__ == "__main__":
+    main()
