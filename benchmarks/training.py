@@ -1,7 +1,7 @@
 """How fast T2F trains, measured beside the package it descends from: pro-gan-pth 1.3.3.3 in T2F's own inner loop.
 
     python -m benchmarks.training            all figures, about ten minutes on two cores
-    python -m benchmarks.training --quick    32 px only, under a minute
+    python -m benchmarks.training --quick    16 px only, under a minute
 
 Each side runs in a process of its own with one thread; the sides take turns (A B C D A B C D ...), so that a slow
 minute of the machine meets all of them, and a ratio is taken inside one round. The figure is the median over the
@@ -265,7 +265,7 @@ def print_figures(figures: Sequence[Figure]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="32 px only, two rounds, under a minute")
+    parser.add_argument("--quick", action="store_true", help="16 px only, two rounds, under a minute")
     parser.add_argument("--rounds", type=int, default=None, help="rounds of every measurement (default 5; quick: 2)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side")
     parser.add_argument(
@@ -281,7 +281,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, peer {PEER}")
     targets_32 = {"fp32": 1.4, "bf16": 2.4, "bf16, penalty every 4th step": 3.8}
     if options.quick:
-        figures = speedups(bench, 32, targets_32, details=False)
+        figures = speedups(bench, 16, targets_32, details=False)  # the goals are those of 32 px
     else:
         figures = [
             *text_speedups(bench, 4, "captions of 100 tokens", (LONGEST,) * BATCH),
