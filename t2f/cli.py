@@ -228,10 +228,7 @@ def train_command(
         init_from=training.init_from,
         tensorboard=tensorboard,
     )
-    if devices == 1:
-        train_with_bars(Ranks(), request)
-    else:
-        run_on_ranks(train_with_bars, devices, request)
+    run_on_ranks(train_with_bars, devices, request)
     console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
 
 
@@ -245,7 +242,7 @@ def embed_captions(data: PreparedData, where: str) -> SentenceSpec:
     with bar("reading captions") as progress:
         for split in SPLITS:
             split_embeddings(data, split, encoder, progress=progress)
-    return SentenceSpec(where=where, sha256=encoder.sha256, size=encoder.size)
+    return encoder.spec(where)
 
 
 def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:

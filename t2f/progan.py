@@ -227,13 +227,16 @@ class ProGAN:
         `model.safetensors`. threads: another number gives other bits. devices: GPUs, or CPU processes, that share every
         batch; with more than one, call this under `if __name__ == "__main__":`, as processes are spawned.
         """
+        # This module starts without torch.
+        from t2f.ranks import run_on_ranks
+
         plan = self.plan(folder, out=out)
         check_compute(plan.stages, threads=threads, devices=devices)
         data = self.prepare(plan)
         request = self.request(
             data, out=out, threads=threads, checkpoint_seconds=checkpoint_seconds, tensorboard=tensorboard
         )
-        run_on_devices(_train_logging, devices, request)
+        run_on_ranks(_train_logging, devices, request)
         return self.load(Path(out) / "model.safetensors")
 
     @staticmethod
@@ -314,17 +317,6 @@ def check_compute(stages: Sequence[StageSpec], *, threads: int, devices: int) ->
     require_devices(devices)
     for stage in stages:
         Ranks(size=devices).rows(stage)
-
-
-def run_on_devices(work: "Callable[[Ranks, TrainingRequest], None]", devices: int, request: "TrainingRequest") -> None:
-    """Do the work here, or in a process for each of several devices."""
-    # This module starts without torch.
-    from t2f.ranks import Ranks, run_on_ranks
-
-    if devices == 1:
-        work(Ranks(), request)
-    else:
-        run_on_ranks(work, devices, request)
 
 
 def _train_logging(ranks: "Ranks", request: "TrainingRequest") -> None:

@@ -8,7 +8,7 @@ import typer
 
 from t2f.cli import DryRun, bar, console, train_with_bars
 from t2f.errors import SpecError
-from t2f.progan import Plan, ProGAN, check_compute, run_on_devices
+from t2f.progan import Plan, ProGAN, check_compute
 from t2f.threads import quiet_threads
 from t2f.trainfile import read_override
 
@@ -61,7 +61,10 @@ def progan_train_command(
     request = gan.request(
         data, out=out, threads=threads, checkpoint_seconds=checkpoint_seconds, tensorboard=tensorboard
     )
-    run_on_devices(train_with_bars, devices, request)
+    # Reading and refusing need not wait for torch.
+    from t2f.ranks import run_on_ranks
+
+    run_on_ranks(train_with_bars, devices, request)
     model = out / "model.safetensors"
     console.print(f"{model}: try  t2f generate {model} --seeds 0-15")
 

@@ -68,9 +68,14 @@ class Ranks:
 def run_on_ranks(work: Callable[..., None], size: int, *arguments: Any) -> None:
     """Run `work(ranks, *arguments)` in `size` processes that form one group; it must be importable and so must they.
 
+    A size of 1 is this process, and its errors are its own.
+
     NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all: RuntimeError with its
     traceback.
     """
+    if size == 1:
+        work(Ranks(), *arguments)
+        return
     with tempfile.TemporaryDirectory(prefix="t2f-ranks-") as name:
         folder = Path(name)
         try:

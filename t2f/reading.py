@@ -89,9 +89,3 @@ def reader_for(stage: StageSpec, vocabulary: Vocabulary, max_tokens: int, data: 
 
 def data_reader(stage: StageSpec, data: PreparedData) -> Reader:
     return reader_for(stage, data.vocabulary, data.max_tokens, data)
-
-
-def sentence_spec(where: str) -> SentenceSpec:
-    """The sentence encoder at this place, as a spec names it."""
-    encoder = SentenceEncoder.open(find_sentence_encoder(where))
-    return SentenceSpec(where=where, sha256=encoder.sha256, size=encoder.size)

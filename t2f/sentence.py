@@ -75,6 +75,10 @@ class SentenceEncoder:
         """The width E of an embedding."""
         return self.bert.config.hidden_size
 
+    def spec(self, where: str) -> SentenceSpec:
+        """How a stage's spec names this encoder, found at `where`."""
+        return SentenceSpec(where=where, sha256=self.sha256, size=self.size)
+
     @classmethod
     def open(cls, folder: Path) -> "SentenceEncoder":
         """The encoder in this folder; CheckpointError, one line, where it is not one that can be run here."""

@@ -9,7 +9,8 @@ import torch
 from t2f.errors import CheckpointError, SpecError
 from t2f.generate import open_bundle, save_bundle
 from t2f.networks import FaceModel
-from t2f.reading import SentenceReader, WordReader, data_reader, sentence_spec
+from t2f.reading import SentenceReader, WordReader, data_reader
+from t2f.sentence import SentenceEncoder
 from t2f.spec import StageSpec, TrainingSpec
 from t2f.trainer import StageTrainer
 from tests.t2f.bert_folder import tiny_bert
@@ -21,7 +22,8 @@ CAPTIONS = np.array([3, 0, 7, 3])
 @pytest.fixture
 def training(tiny_data, tmp_path) -> TrainingSpec:
     """A tiny training that reads by a sentence encoder in a folder."""
-    sentence = sentence_spec(str(tiny_bert(tmp_path / "bert")))
+    folder = tiny_bert(tmp_path / "bert")
+    sentence = SentenceEncoder.open(folder).spec(str(folder))
     return dataclasses.replace(tiny_training(tiny_data, {"text.encoder": "sentence"}), sentence=sentence)
 
 
