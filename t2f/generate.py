@@ -117,10 +117,11 @@ def init_weights(bundle: Bundle, vocabulary: Vocabulary, settings: Settings) -> 
             "Take over its settings, or start without it"
         )
     weights = dict(bundle.model.state_dict())
-    if "encoder.words.weight" in weights:
-        place_of = {word: place for place, word in enumerate(bundle.vocabulary.words)}
-        rows = [place_of.get(word, UNKNOWN) for word in vocabulary.words]
-        weights["encoder.words.weight"] = weights["encoder.words.weight"][rows]
+    place_of = {word: place for place, word in enumerate(bundle.vocabulary.words)}
+    rows = [place_of.get(word, UNKNOWN) for word in vocabulary.words]
+    for table in ("encoder.words.weight", "encoder.word_bag_VF"):
+        if table in weights:
+            weights[table] = weights[table][rows]
     return weights
 
 

@@ -154,7 +154,7 @@ class Discriminator(nn.Module):
         self.conv = EqualizedConv2d(features[0] + 1, features[0], 3, padding=1)
         self.text = self.join = None
         if settings.text.encoder != "none":
-            size = settings.text.embedding
+            size = settings.text.size
             if settings.discriminator.conditioning == "concat":
                 self.text = EqualizedLinear(size, size, gain=1.0)
                 self.join = EqualizedConv2d(features[0] + size, features[0], 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from t2f.errors import SpecError
-from t2f.layers import EqualizedLinear, pixel_norm
+from t2f.layers import EqualizedLinear, pixel_norm, stream_seed
 from t2f.settings import Settings, TextSettings
 from t2f.spec import StageSpec
 
@@ -50,6 +50,9 @@ class LstmEncoder(nn.Module):
     largest of its outputs.
 
     Padding has no effect, so a caption's embedding does not depend on its neighbours in the batch.
+
+    A trained psi_t gives its length to the words that D tells apart at low resolutions, hair colours, and takes it from
+    those that show later. `text.word_bag` more dimensions are a bag of words, which nothing fades.
     """
 
     def __init__(self, text: TextSettings, vocabulary_size: int) -> None:
@@ -57,8 +60,16 @@ class LstmEncoder(nn.Module):
         self.words = nn.Embedding(vocabulary_size, text.word_embedding)
         self.lstm = nn.LSTM(text.word_embedding, text.hidden, num_layers=text.layers, batch_first=True)
         self.out = EqualizedLinear(text.hidden, text.embedding, gain=1.0)
+        self.register_buffer("word_bag_VF", torch.zeros(vocabulary_size, text.word_bag) if text.word_bag else None)
+        self.size = text.size
         self.pooling = text.pooling
         self.normalise = text.normalise == "on"
+
+    def fill_word_bag(self, rarity_V: Tensor, *, seed: int) -> None:
+        """Draw the fixed vector of every word, as long as the word is rare (`t2f.data.words.rarity`)."""
+        if self.word_bag_VF is not None:
+            random = torch.Generator().manual_seed(stream_seed(seed, "word bag"))
+            self.word_bag_VF.copy_(torch.randn(self.word_bag_VF.shape, generator=random) * rarity_V[:, None])
 
     def forward(self, captions: Captions) -> Tensor:
         """text_BE; zeros where a caption has no words."""
@@ -67,7 +78,7 @@ class LstmEncoder(nn.Module):
         assert lengths_B is not None
         if bool((lengths_B > 0).all()):
             return self._read(captions.tokens_BT, lengths_B)
-        text_BE = torch.zeros(len(lengths_B), self.out.weight.shape[0], device=captions.tokens_BT.device)
+        text_BE = torch.zeros(len(lengths_B), self.size, device=captions.tokens_BT.device)
         worded = torch.nonzero(lengths_B > 0).squeeze(1)
         if len(worded) == 0:
             return text_BE
@@ -78,7 +89,10 @@ class LstmEncoder(nn.Module):
         vectors_BTW = self.words(tokens_BT[:, : int(lengths_B.max())])
         read = self._read_parts if vectors_BTW.device.type == "cpu" else self._read_packed
         text_BE = self.out(read(vectors_BTW, lengths_B))
-        return pixel_norm(text_BE) if self.normalise else text_BE
+        text_BE = pixel_norm(text_BE) if self.normalise else text_BE
+        if self.word_bag_VF is None:
+            return text_BE
+        return torch.cat([text_BE, pixel_norm(self.word_bag_VF[tokens_BT].sum(dim=1))], dim=1)
 
     def _read_packed(self, vectors_BTW: Tensor, lengths_B: Tensor) -> Tensor:
         """hidden_BH, pooled from the LSTM's outputs."""
@@ -164,7 +178,7 @@ class ConditioningAugmentation(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.linear = EqualizedLinear(settings.text.embedding, 2 * settings.network.conditioning, gain=1.0)
+        self.linear = EqualizedLinear(settings.text.size, 2 * settings.network.conditioning, gain=1.0)
 
     def forward(self, text_BE: Tensor, noise_BC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """conditioning_BC, mean_BC, log_variance_BC; noise_BC is standard normal."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from t2f.augment import Transform, apply, draw_transform, next_strength
 from t2f.checkpoint import tensors_sha256
 from t2f.data import PreparedData
+from t2f.data.words import rarity
 from t2f.errors import CheckpointError
 from t2f.layers import stream_seed
 from t2f.loader import LoadedBatch, Loader
@@ -29,6 +30,7 @@ from t2f.reading import data_reader
 from t2f.settings import Settings
 from t2f.spec import StageSpec
 from t2f.stages import Position, images_per_step, num_steps, position
+from t2f.text import LstmEncoder
 
 # A critic whose scores leave this range has diverged; healthy ones stay within tens.
 SCORE_BOUND = 1e3
@@ -112,6 +114,9 @@ class StageTrainer:
         self._parts = [slice(first, last) for first, last in micro_batches(rows, stage.settings.compute.micro_batch)]
         self.face_model = FaceModel(stage, len(data.vocabulary)).to(self.device)
         self.discriminator = Discriminator(stage).to(self.device)
+        if parent is None and isinstance(self.face_model.encoder, LstmEncoder):
+            rarity_V = torch.from_numpy(rarity(split.tokens_MT, len(data.vocabulary)))
+            self.face_model.encoder.fill_word_bag(rarity_V, seed=stage.seed)
         if init is not None:
             take_over(self.face_model, init)
         if parent is not None:
@@ -196,7 +201,7 @@ class StageTrainer:
         if self.face_model.encoder is None:
             return None
         if batch.captions is None:  # all dropped
-            psi_UE = torch.zeros(0, self.stage.settings.text.embedding, device=self.device)
+            psi_UE = torch.zeros(0, self.stage.settings.text.size, device=self.device)
         else:
             with autocast(self.stage.settings.compute.precision, self.device):
                 psi_UE = self.face_model.embed(batch.captions).float()

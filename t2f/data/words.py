@@ -101,3 +101,16 @@ class Vocabulary:
         """The known word that is spelled most like this one, or None."""
         found = difflib.get_close_matches(word, self.words[2:], n=1)
         return found[0] if found else None
+
+
+def rarity(tokens_MT: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """float32 [V]: log(M / captions that hold the word), the inverse document frequency (Spärck Jones 1972).
+
+    0 for padding and for a word that no caption holds.
+    """
+    captions = np.arange(len(tokens_MT), dtype=np.int64)[:, None]
+    held = np.unique(captions * vocabulary_size + tokens_MT) % vocabulary_size
+    counts_V = np.bincount(held, minlength=vocabulary_size)
+    rarity_V = np.log(max(1, len(tokens_MT)) / np.maximum(counts_V, 1)) * (counts_V > 0)
+    rarity_V[PAD] = 0
+    return rarity_V.astype(np.float32)

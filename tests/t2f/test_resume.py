@@ -37,6 +37,7 @@ SMALL = {
     "augment.images": st.integers(8, 1000),
     "text.caption_dropout": st.floats(0, 1),
     "text.layers": st.integers(1, 2),
+    "text.word_bag": st.sampled_from([0, 4]),
     "data.uncaptioned_share": st.floats(0, 1),
     "ema.half_life": st.floats(0, 1000),
     "ema.ramp_up": st.floats(0, 1),

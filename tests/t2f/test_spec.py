@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from t2f.errors import SpecError
@@ -184,7 +184,10 @@ def test_one_field_changed_changes_the_keys_from_its_stage_on_and_none_before(da
         name = data.draw(st.sampled_from(TRAINING_SETTINGS))
         before = base.settings.flat()
         after = data.draw(value_of(name))
-        changed = dataclasses.replace(base, late={PLAN.resolutions[stage]: {name: after}})
+        try:
+            changed = dataclasses.replace(base, late={PLAN.resolutions[stage]: {name: after}})
+        except SpecError:
+            reject()  # ADA under wgan-gp
         if after == before[name] or not has_effect(name, before):
             first = None
     else:

@@ -67,7 +67,27 @@ def test_no_caption_is_a_zero_embedding_beside_any_other(settings, pooling):
     assert torch.equal(texts[0], torch.zeros_like(texts[0]))
     assert torch.equal(texts[2], texts[0])
     assert torch.allclose(texts[1], encoder(pad_tokens([[5, 6, 7]]))[0], atol=1e-6)
-    assert torch.equal(encoder(pad_tokens([[], []])), torch.zeros(2, settings.text.embedding))
+    assert torch.equal(encoder(pad_tokens([[], []])), torch.zeros(2, settings.text.size))
+
+
+def test_half_of_psi_can_be_a_bag_of_words_that_no_training_changes(settings):
+    encoder = make_encoder(settings.with_values({"text.embedding": 64, "text.word_bag": 32}))
+    initialise(encoder, seed=0, prefix="encoder")
+    rarity_V = torch.arange(50) / 10
+    encoder.fill_word_bag(rarity_V, seed=3)
+    captions = [[20, 7, 30], [], [30, 20, 7], [20, 7, 31]]
+    texts = encoder(pad_tokens(captions))
+    assert texts.shape == (4, 96)
+    assert torch.equal(texts[1], torch.zeros(96))
+    for text, caption in zip(texts, captions, strict=True):
+        expected = sum((encoder.word_bag_VF[word] for word in caption), torch.zeros(32))
+        expected = expected / (expected.square().mean() + 1e-8).sqrt()
+        assert torch.allclose(text[64:], expected, atol=1e-5)
+    assert not torch.allclose(texts[0, :64], texts[2, :64])  # the LSTM's half knows the order
+    lengths_V = encoder.word_bag_VF.square().mean(dim=1).sqrt()
+    assert lengths_V[40:].min() > lengths_V[1:9].max()  # rare words weigh more
+    assert "word_bag_VF" in encoder.state_dict()
+    assert "word_bag_VF" not in dict(encoder.named_parameters())
 
 
 def test_a_frozen_sentence_embedding_goes_through_one_layer(settings):
@@ -112,7 +132,7 @@ def test_kl_agrees_with_sampling():
 def test_conditioning_has_the_mean_and_deviation_it_says(settings):
     layer = ConditioningAugmentation(settings)
     initialise(layer, seed=0, prefix="ca")
-    text = torch.randn(1, settings.text.embedding, generator=torch.Generator().manual_seed(1))
+    text = torch.randn(1, settings.text.size, generator=torch.Generator().manual_seed(1))
     size = settings.network.conditioning
     noise = torch.randn(20_000, size, generator=torch.Generator().manual_seed(2))
     samples, mean, log_variance = layer(text.expand(20_000, -1), noise)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2f.data.words import PAD, UNKNOWN, Vocabulary, split_words
+from t2f.data.words import PAD, UNKNOWN, Vocabulary, rarity, split_words
 from t2f.errors import DataError
 
 
@@ -78,3 +78,12 @@ def test_unknown_words_and_the_nearest_known_one():
     assert VOCABULARY.unknown_words("brwn hair, brwn zebra") == ["brwn", "zebra"]
     assert VOCABULARY.nearest("brwn") == "brown"
     assert VOCABULARY.nearest("zzz") is None
+
+
+def test_rarity_is_the_logarithm_of_captions_by_captions_with_the_word():
+    vocabulary = Vocabulary.build(["a man", "a man with a beard", "a woman", "a beard"], min_count=2)
+    tokens_MT, _ = vocabulary.encode_batch(["a man", "a man with a beard", "a woman", "a beard"])
+    found = dict(zip(vocabulary.words, rarity(tokens_MT, len(vocabulary)), strict=True))
+    expected = {"<pad>": 0, "<unknown>": np.log(4 / 2), "a": 0, "man": np.log(4 / 2), "beard": np.log(4 / 2)}
+    assert found == pytest.approx(expected)
+    assert rarity(np.zeros((0, 1), dtype=np.uint16), 3).tolist() == [0, 0, 0]  # no captions
