@@ -166,6 +166,7 @@ def ensure_judge(data: PreparedData, *, steps: int) -> str:
     """The SHA-256 of the data set's judge, trained now if there is none; NO_JUDGE for data without captions."""
     if not data.has_captions:
         return NO_JUDGE
+    quiet_threads()
     # Importing torch takes a second that reading and refusing need not wait for.
     import torch
 
