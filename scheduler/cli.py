@@ -25,14 +25,14 @@ from t2f.cli import (
     HomeOption,
     checked_name,
     console,
-    data_app,
     embed_captions,
     ensure_judge,
     generate_command,
     print_json,
     train_command,
 )
-from t2f.data import PreparedData
+from t2f.data import PreparedData, check_source
+from t2f.data_cli import data_app
 from t2f.errors import UserError
 from t2f.progan_cli import progan_app
 from workers.environment import prepare_environment
@@ -73,6 +73,9 @@ def home_of(path: Path) -> Home:
 def sweep_submit(
     file: Annotated[Path, typer.Argument(help="The sweep file.")],
     name: Annotated[str | None, typer.Option(help="Instead of the name in the file.")] = None,
+    as_prepared: Annotated[
+        bool, typer.Option("--as-prepared", help="Train on the data as it was prepared, though its source changed.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -81,6 +84,8 @@ def sweep_submit(
     spec, text = read_sweep_file(file)
     place = home_of(home)
     data = PreparedData.open(place.data / checked_name(spec.dataset))
+    if not as_prepared:
+        check_source(data.path, missing_ok=True)
     # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
     judge = ensure_judge(data, steps=600) if not dry_run or not data.has_captions else "0" * 64
     resolved = spec.resolve(data, judge)

@@ -323,6 +323,23 @@ def _next_demand(resolved: ResolvedSweep, trial: Trial, path: list[StageRun]) ->
     return Demand(trial_id=trial.id, keys=stage_keys(stages[: wanted + 1]), spec=stages[wanted].to_json())
 
 
+def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool:
+    """Pause a sweep whose prepared data is no longer what it was submitted with; whether it is so.
+
+    data_key: that of the data set which has its data's name now; None, where none can be read, changes nothing: it may
+    be just being replaced, and workers say what they miss.
+    """
+    if data_key is None or data_key == sweep.data_key:
+        return False
+    if sweep.state != SweepState.PAUSED:
+        reason = (
+            f"the data set {sweep.data_name!r} changed: its key is {data_key[:12]}..., the sweep was submitted with "
+            f"{sweep.data_key[:12]}...; prepare the old data again under this name and resume, or submit a new sweep"
+        )
+        store.set_sweep_paused(sweep.id, paused=True, error=reason)
+    return True
+
+
 def end_sweep(store: Store, sweep: Sweep) -> None:
     """Mark a settled sweep as complete, or as failed where no trial came to a result."""
     states = {trial.state for trial in reads.trials(store.database, sweep.id)}

@@ -19,7 +19,7 @@ from scheduler.database import Database
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.states import WorkerState
 from scheduler.store import Store
-from t2f.data import PreparedData
+from t2f.data import PreparedData, prepared_key
 from t2f.spec import StageSpec
 from workers.actor import WorkerSettings
 from workers.bundles import make_bundle
@@ -86,17 +86,22 @@ class Runner:
             self._note_end(ended)
         self._store.expire_leases()
         for sweep in reads.open_sweeps(self._database):
+            if commands.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
+                continue
             if commands.settle(self._store, sweep):
                 # In this order: killed in between, the next scheduler finds the sweep open and does both.
                 commands.promote_best(self._store, sweep, self._make_bundle)
                 commands.end_sweep(self._store, sweep)
         self._dispatch()
 
+    def _data_folder(self, sweep: Sweep) -> Path:
+        return self._settings.home / "data" / sweep.data_name
+
     def _make_bundle(self, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: Row) -> tuple[str, str]:
         uri = f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{checkpoint.sha256[:12]}.safetensors"
         sha256 = make_bundle(
             self._settings.home,
-            data=PreparedData.open(self._settings.home / "data" / sweep.data_name),
+            data=PreparedData.open(self._data_folder(sweep)),
             stage=StageSpec.from_json(run.spec),
             checkpoint_uri=checkpoint.uri,
             checkpoint_sha256=checkpoint.sha256,

@@ -214,11 +214,14 @@ class Store:
             _event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
         return bool(moved.rowcount)
 
-    def set_sweep_paused(self, sweep_id: int, *, paused: bool) -> bool:
-        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was still open."""
+    def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
+        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was still open.
+
+        error: why it must pause, where no person wished it.
+        """
         state = SweepState.PAUSED if paused else SweepState.RUNNING
         with self._transaction() as (connection, now):
-            if not self._move_sweep(connection, now, sweep_id, state):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error):
                 return False
             touched = connection.scalars(
                 t.demands.update()

@@ -1,8 +1,8 @@
-"""The commands that need no scheduler: preparing data, training one run, drawing faces."""
+"""The commands that need no scheduler: training one run, drawing faces. `t2f/data_cli.py` has those about data."""
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,17 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t2f.data import (
-    Content,
-    CropOptions,
-    PreparedData,
-    PrepareOptions,
-    Uncaptioned,
-    is_prepared_from,
-    planned_content,
-    prepare,
-    render_demo,
-)
+from t2f.data import PreparedData
 from t2f.errors import DataError, SpecError, UserError
 from t2f.probe import NO_JUDGE
 from t2f.spec import SentenceSpec
@@ -31,8 +21,6 @@ from t2f.trainfile import read_training_file
 if TYPE_CHECKING:
     from t2f.ranks import Ranks
     from t2f.train import TrainingRequest
-
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: drawing the demo's, preparing one's own.")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -51,108 +39,18 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar as a function of (done, total); silent lines where there is no terminal."""
+def bar(description: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a function of (done, total); one line where there is no terminal, nothing where quiet."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
 
         def update(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
         yield update
-    if not console.is_terminal:
+    if not quiet and not console.is_terminal:
         console.print(f"{description}: done")
-
-
-@data_app.command("render-demo")
-def render_demo_command(
-    out: Annotated[Path, typer.Argument(help="Folder for the pictures and metadata.jsonl.")],
-    count: Annotated[int, typer.Option(help="Number of faces.")] = 7000,
-    seed: Annotated[int, typer.Option(help="Other seeds draw other combinations.")] = 0,
-    dry_run: DryRun = False,
-) -> None:
-    """Draw cartoon faces with exactly known attributes and several descriptions each."""
-    if dry_run:
-        console.print(f"would draw {count} faces of 64 px with seed {seed} into {out}")
-        return
-    with bar("drawing faces") as progress:
-        summary = render_demo(out, count=count, seed=seed, progress=progress)
-    console.print(f"{out}: {summary}")
-
-
-@data_app.command("prepare")
-def prepare_command(
-    source: Annotated[Path, typer.Argument(help="Folder that holds the data set.")],
-    format: Annotated[
-        str, typer.Option(help="imagefolder, face2text, or folder: pictures without captions.")
-    ] = "imagefolder",
-    name: Annotated[str | None, typer.Option(help="Name for sweep files; default: the folder's.")] = None,
-    resolution: Annotated[int, typer.Option(help="Largest resolution in px.")] = 64,
-    crop: Annotated[str | None, typer.Option(help="square, centre:PIXELS or fraction:SHARE.")] = None,
-    uncaptioned: Annotated[
-        Path | None, typer.Option(help="Folder of further pictures, without captions; all are for training.")
-    ] = None,
-    uncaptioned_crop: Annotated[
-        str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
-    ] = None,
-    on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
-    judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
-    replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
-    home: HomeOption = DEFAULT_HOME,
-    dry_run: DryRun = False,
-) -> None:
-    """Read a data set, write its cache for every resolution, and train the judge on it."""
-    options = PrepareOptions(
-        max_resolution=resolution, crop=CropOptions.parse(crop) if crop else None, on_bad_image=on_bad_image
-    )
-    if uncaptioned_crop and uncaptioned is None:
-        raise DataError(
-            f"--uncaptioned-crop {uncaptioned_crop} is given without --uncaptioned; give the folder of those pictures, "
-            "or crop the source's with --crop"
-        )
-    crop_of_further = CropOptions.parse(uncaptioned_crop) if uncaptioned_crop else None
-    further = None if uncaptioned is None else Uncaptioned(folder=uncaptioned, crop=crop_of_further)
-    name = name or source.resolve().name
-    out = home / "data" / checked_name(name)
-    if dry_run:
-        say_planned(
-            planned_content(source, format=format, out=out, options=options, uncaptioned=further, replace=replace), out
-        )
-        return
-    with bar("preparing images") as progress:
-        data = prepare(
-            source, format=format, out=out, options=options, uncaptioned=further, replace=replace, progress=progress
-        )
-    say_prepared(data, ensure_judge(data, steps=judge_steps))
-
-
-def say_planned(content: Content, out: Path) -> None:
-    captions = sum(len(example.captions) for example in content.source.examples)
-    console.print(f"would prepare {len(content.source.examples)} images with {captions or 'no'} captions into {out}")
-    if content.uncaptioned is not None:
-        say_uncaptioned({"used": len(content.uncaptioned.examples), **content.counts})
-    if is_prepared_from(out, content):
-        console.print("it holds them already: nothing would be done")
-
-
-def say_prepared(data: PreparedData, judge_sha256: str) -> None:
-    splits = ", ".join(f"{data.split(split).size} {split}" for split in ("train", "validation", "test"))
-    words = f"{len(data.vocabulary)} words" if data.has_captions else "no captions"
-    judge = f"judge {judge_sha256[:12]}" if data.has_captions else "no judge"
-    console.print(f"{data.name}: {splits} images, {words}, key {data.key[:12]}, {judge}")
-    if "uncaptioned" in data.manifest:
-        say_uncaptioned(data.manifest["uncaptioned"])
-    if data.manifest["skipped"]:
-        console.print(f"skipped: {len(data.manifest['skipped'])} images that cannot be used")
-    console.print(f"in {data.path}")
-
-
-def say_uncaptioned(counts: Mapping[str, int]) -> None:
-    console.print(
-        f"for training without captions: {counts['used']} of {counts['found']} pictures; left out: "
-        f"{counts['same_content']} that are images of the source, {counts['same_name']} that are named like one"
-    )
 
 
 def checked_name(name: str) -> str:

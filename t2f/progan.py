@@ -29,8 +29,8 @@ from t2f.data import (
     prepare_content,
 )
 from t2f.data.files import read_json
-from t2f.data.prepare import split_of
 from t2f.data.prepared import is_prepared
+from t2f.data.splits import split_of
 from t2f.errors import CheckpointError, DataError, SpecError
 from t2f.probe import NO_CAPTIONS, NO_JUDGE, EvaluationSpec
 from t2f.settings import Settings, Value

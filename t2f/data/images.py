@@ -7,6 +7,8 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +25,43 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
-def open_image(path: Path) -> Image.Image:
+# One rule for each kind of picture, as the manifest of prepared data records them.
+COLOUR_RULES = {
+    "orientation": "turned upright by EXIF",
+    "alpha": "laid on white",
+    "palette": "its colours; a transparent one is laid on white",
+    "grey": "the same value in red, green and blue",
+    "16 bit": "the upper 8 bits",
+    "CMYK": "Pillow's plain conversion",
+    "colour profile": "not applied",
+    "animation": "refused; of a JPEG with several pictures (MPO) the first",
+}
+
+
+def open_image(path: Path, span: tuple[int, int] | None = None) -> Image.Image:
     """The picture as RGB, upright by its EXIF; DataError, naming the file, for all that is no single picture.
 
-    JPEG, PNG and WebP by content, whatever the name says. One rule for each mode: what is transparent is laid on white;
-    16 bits keep their upper 8; palette, grey and CMYK become RGB by Pillow's plain conversion, colour profiles are not
-    applied.
+    JPEG, PNG and WebP by content, whatever the name says; each kind of picture by its rule in COLOUR_RULES.
+    span: (offset, size) of the picture's bytes in the file; None: the whole file.
     """
-    data = _read(path)
+    return decode_image(read_image(path, span), path)
+
+
+def decode_image(data: bytes, path: Path) -> Image.Image:
+    """`open_image` for bytes that were read already; path is for messages."""
+    with _opened(data, path) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def size_and_mode(data: bytes, path: Path) -> tuple[int, int, str]:
+    """Width, height and mode that the picture's header names, not yet turned; DataError as `open_image` gives it."""
+    with _opened(data, path) as image:
+        return image.width, image.height, image.mode
+
+
+@contextmanager
+def _opened(data: bytes, path: Path) -> Iterator[Image.Image]:
+    """The picture opened and not decoded; what its decoding raises inside becomes a DataError too."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -38,7 +69,7 @@ def open_image(path: Path) -> Image.Image:
             # Cameras write a second, small picture after the first of a JPEG ("MPO"): the first is the photograph.
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise DataError(f"{path} is animated ({image.n_frames} frames); give a single picture")
-            return _to_rgb(ImageOps.exif_transpose(image))
+            yield image
     except DataError:
         raise
     # Pillow warns where a picture is large and raises where it is twice that; a caller may turn warnings into errors.
@@ -52,18 +83,23 @@ def open_image(path: Path) -> Image.Image:
         raise DataError(f"{path} is damaged ({error}); replace it or remove it") from None
 
 
-def _read(path: Path) -> bytes:
+def read_image(path: Path, span: tuple[int, int] | None = None) -> bytes:
+    """The bytes of one picture; DataError where there are none, too few or far too many."""
     try:
-        size = path.stat().st_size
+        offset, size = span or (0, path.stat().st_size)
         if size > MAX_FILE_BYTES:
             raise DataError(_too_large(path, f"{size} bytes"))
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not data:
+    if not data and not size:
         raise DataError(f"{path} is empty (0 bytes); replace it or remove it")
+    if len(data) < size:
+        raise DataError(f"{path} ends in the middle of the picture; get it again")
     return data
 
 
@@ -93,9 +129,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_NAMED_CROPS = {"lfw": "centre:128"}  # LFW's pictures have 250 px, the face in the middle
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropOptions:
-    """Which square of a picture is used; written "square", "centre:128" or "fraction:0.8"."""
+    """Which square of a picture is used; written "square", "centre:128", "fraction:0.8", or "lfw" for centre:128."""
 
     kind: str = "square"  # square: the largest central one; centre: `size` pixels; fraction: `size` of the largest
     size: float = 1.0
@@ -110,13 +149,16 @@ class CropOptions:
 
     @classmethod
     def parse(cls, text: str) -> "CropOptions":
+        text = _NAMED_CROPS.get(text.strip(), text)
         kind, colon, number = text.strip().partition(":")
         try:
             size = float(number) if colon else 1.0
         except ValueError:
             size = math.nan
         if not math.isfinite(size) or (kind == "square") == bool(colon):
-            raise DataError(f'crop {text!r} is not allowed; write "square", "centre:128" (pixels) or "fraction:0.8"')
+            raise DataError(
+                f'crop {text!r} is not allowed; write "square", "lfw", "centre:128" (pixels) or "fraction:0.8"'
+            )
         return cls(kind=kind, size=size)
 
     def __str__(self) -> str:

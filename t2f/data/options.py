@@ -1,14 +1,15 @@
 """How a source is prepared: what a user may choose, each choice checked."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from t2f.data.images import CropOptions
+from t2f.data.readers import find_format
 from t2f.errors import DataError
 
 MAX_RESOLUTION = 1024
-_DEFAULT_CROPS = {"face2text": CropOptions(kind="centre", size=128)}  # LFW's faces are the central 128 of 250 pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,15 @@ class PrepareOptions:
 
     def plain(self, format: str) -> dict[str, Any]:
         """What the manifest keeps: plain values, the format's own crop filled in."""
-        return asdict(self) | {"crop": str(self.crop or _DEFAULT_CROPS.get(format, CropOptions()))}
+        return asdict(self) | {"crop": str(self.crop or CropOptions.parse(find_format(format).crop))}
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "PrepareOptions":
+        """The options that `plain` gave; DataError where it is something else."""
+        try:
+            return cls(**{**plain, "crop": CropOptions.parse(plain["crop"])})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"the options {dict(plain)!r:.200} are not those of this program ({error})") from None
 
 
 def _refuse(name: str, value: object, allowed: str) -> None:

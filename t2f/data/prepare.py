@@ -1,44 +1,38 @@
-"""Preparing a source: every picture decoded once, shrunk to each resolution and kept as a memory-mapped array.
+"""Preparing a source: its pictures as memory-mapped arrays of each resolution, its captions as tokens, a manifest.
 
-N images, M captions, A attributes, R resolution
+N images, M captions, A attributes
 """
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import repeat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from t2f.data.content import Content, read_content
-from t2f.data.files import new_folder, read_json, sha256_of_file, write_json
-from t2f.data.images import CropOptions, crop_square, downscale, open_image
+from t2f.data.cache import PROGRESS, Progress, write_images
+from t2f.data.content import Content, differences, read_content
+from t2f.data.files import read_json, resumed_folder, sha256_of_file, write_json
+from t2f.data.images import COLOUR_RULES, CropOptions
 from t2f.data.options import PrepareOptions, Uncaptioned
 from t2f.data.prepared import (
     MANIFEST,
     NOT_KNOWN,
     PREPARE_VERSION,
     PreparedData,
-    images_name,
     is_prepared,
     read_manifest,
 )
-from t2f.data.readers import SPLITS, Example
+from t2f.data.readers import SPLITS, Example, listed
+from t2f.data.splits import split_of
 from t2f.data.words import Vocabulary, split_words
 from t2f.errors import DataError
 
 # Where the data came from and the hashes of its files; not part of the manifest, for it may change.
 SOURCE = "source.json"
-_BATCH = 128
-_NAMED_BAD_IMAGES = 20
-
-Progress = Callable[[int, int], None]
+_TEXT_FILES = ("vocabulary.json", *(f"{split}_texts.json" for split in SPLITS))
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +77,7 @@ def prepare(
 ) -> PreparedData:
     """The source as prepared data in the folder `out`, which appears at the end and as a whole.
 
+    Killed, the next call with the same arguments goes on where it was.
     An `out` that is the same prepared data already is reused; another one is refused, or replaced with replace=True.
     progress(images decoded, images) is called from time to time. threads: None takes one for each core.
     """
@@ -104,8 +99,12 @@ def prepare_content(
     out = Path(os.path.abspath(out))
     if is_prepared_from(out, content):
         return PreparedData.open(out)
-    with new_folder(out) as folder, ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        kept = _write_images(folder, content.pictures, options, pool, progress)
+    with resumed_folder(out, content.key) as folder:
+        with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+            written = write_images(folder, content.pictures, options, pool, progress)
+        kept = written.kept
+        _follow_policy(written.bad, len(content.pictures), options)
+        _refuse_changes(content)
         kept_ids = {example.image_id for example in kept}
         skipped = {example.image_id for example, _ in content.pictures} - kept_ids
         _check_training(kept, content, options)
@@ -120,9 +119,12 @@ def prepare_content(
         if content.uncaptioned is not None:
             used = sum(example.image_id in kept_ids for example in content.uncaptioned.examples)
             about["uncaptioned"] = {"crop": str(content.uncaptioned.crop), "used": used, **content.counts}
-        files = {path.name: _size_and_hash(path) for path in sorted(folder.iterdir())}
+        about |= {"colour": COLOUR_RULES, "max_tokens": options.max_tokens}
+        names = sorted(path.name for path in folder.iterdir() if path.suffix == ".npy" or path.name in _TEXT_FILES)
+        files = {name: _size_and_hash(folder / name) for name in names}
         write_json(folder / SOURCE, content.recorded())
-        write_json(folder / MANIFEST, about | {"max_tokens": options.max_tokens, "files": files})
+        write_json(folder / MANIFEST, about | {"files": files})
+        (folder / PROGRESS).unlink()
     return PreparedData.open(out)
 
 
@@ -132,11 +134,13 @@ def is_prepared_from(out: Path, content: Content) -> bool:
     return isinstance(manifest, dict) and manifest.get("key") == content.key
 
 
-def check_source(path: Path, *, source: Path | None = None, uncaptioned: Path | None = None) -> None:
+def check_source(
+    path: Path, *, source: Path | None = None, uncaptioned: Path | None = None, missing_ok: bool = False
+) -> None:
     """Raises DataError where the source is no longer what was prepared in the folder `path`.
 
     Quick: only files whose size or time changed are read. source, uncaptioned: where they lie now, None for where they
-    were.
+    were. missing_ok: a source that is not there at all is none that changed; prepared data needs it no more.
     """
     manifest = read_manifest(Path(path))
     recorded = read_json(Path(path) / SOURCE)
@@ -148,11 +152,14 @@ def check_source(path: Path, *, source: Path | None = None, uncaptioned: Path | 
             further = Uncaptioned(folder=roots[1], crop=CropOptions.parse(recorded["uncaptioned"]["crop"]))
     except (TypeError, KeyError, AttributeError):
         raise DataError(f"{Path(path) / SOURCE} is damaged; prepare the data again with --replace") from None
+    if missing_ok and not all(root.is_dir() for root in roots):
+        return
     content = read_content(roots[0], format=format, options=manifest["options"], uncaptioned=further, known=recorded)
     if content.key != manifest["key"]:
         raise DataError(
-            f"{' or '.join(map(str, roots))} has changed since {path} was prepared from it; "
-            "prepare it again with --replace, or into a new folder"
+            f"{' or '.join(map(str, roots))} has changed since {path} was prepared from it: "
+            f"{differences(recorded, content)}. Prepare it again with --replace or under another name, or submit with "
+            "--as-prepared"
         )
 
 
@@ -166,116 +173,31 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-# Pictures
+def _follow_policy(bad: Sequence[str], total: int, options: PrepareOptions) -> None:
+    """DataError where there are bad images and they are not to be skipped; else a warning that names the first ones."""
+    if not bad:
+        return
+    if options.on_bad_image == "skip":
+        logger.warning("skipped %d of %d images:\n%s", len(bad), total, listed(bad))
+    elif len(bad) == 1:
+        raise DataError(f"1 of {total} images cannot be used (to leave it out: --on-bad-image skip): {bad[0]}")
+    else:
+        raise DataError(
+            f"{len(bad)} of {total} images cannot be used; mend or remove them, or leave them out with "
+            f"--on-bad-image skip:\n{listed(bad)}"
+        )
 
 
-def split_of(example: Example, options: PrepareOptions) -> str:
-    """The source's own split, else one by the hash of (seed, image_id): it stays when other images come or go."""
-    if example.split is not None:
-        return example.split
-    digest = hashlib.sha256(f"{options.split_seed}/{example.image_id}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < options.test_fraction:
-        return "test"
-    return "validation" if place < options.test_fraction + options.validation_fraction else "train"
-
-
-def _decode(path: Path, crop: CropOptions, resolutions: Sequence[int]) -> list[np.ndarray] | str:
-    """The picture at each resolution, uint8 [3, R, R], or what is wrong with it."""
-    try:
-        largest_HWC = downscale(crop_square(open_image(path), crop), resolutions[-1])
-    except DataError as error:
-        return str(error) if str(path) in str(error) else f"{path}: {error}"
-    # The smaller ones come from the largest and not from the file, so that each is the exact average of the next.
-    largest = Image.fromarray(largest_HWC)
-    pictures = [downscale(largest, resolution) for resolution in resolutions[:-1]]
-    return [np.ascontiguousarray(picture.transpose(2, 0, 1)) for picture in (*pictures, largest_HWC)]
-
-
-class _RowFile:
-    """A .npy file of uint8 pictures to which rows are added, its header written again once their number is known."""
-
-    def __init__(self, path: Path, resolution: int) -> None:
-        self._file: BinaryIO = path.open("wb")
-        self._shape = (3, resolution, resolution)
-        self._num_rows = 0
-        self._write_header()
-
-    def _write_header(self) -> None:
-        # NumPy leaves room in the header for the first axis to grow, so its length stays the same.
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self._num_rows, *self._shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, picture: np.ndarray) -> None:
-        assert picture.shape == self._shape
-        self._file.write(picture.data)
-        self._num_rows += 1
-
-    def finish(self) -> None:
-        self._file.seek(0)
-        self._write_header()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _write_images(
-    folder: Path,
-    pictures: Sequence[tuple[Example, CropOptions]],
-    options: PrepareOptions,
-    pool: ThreadPoolExecutor,
-    progress: Progress | None,
-) -> list[Example]:
-    """Writes the pictures of each split at each resolution; the examples whose pictures are good, in order."""
-    kept, bad = [], []
-    with ExitStack() as stack:
-        rows = {
-            (split, resolution): _RowFile(folder / images_name(split, resolution), resolution)
-            for split in SPLITS
-            for resolution in options.resolutions
-        }
-        for file in rows.values():
-            stack.callback(file.close)
-        for example, decoded in _decoded(pictures, options.resolutions, pool, progress):
-            if isinstance(decoded, str):
-                bad.append(decoded)
-                continue
-            kept.append(example)
-            for resolution, picture in zip(options.resolutions, decoded, strict=True):
-                rows[split_of(example, options), resolution].append(picture)
-        for file in rows.values():
-            file.finish()
-    if bad and options.on_bad_image == "fail":
-        raise DataError(_about_bad_images(bad, len(pictures)))
-    for reason in bad:
-        logger.warning("skipped: %s", reason)
-    return kept
-
-
-def _decoded(
-    pictures: Sequence[tuple[Example, CropOptions]],
-    resolutions: Sequence[int],
-    pool: ThreadPoolExecutor,
-    progress: Progress | None,
-) -> Iterator[tuple[Example, list[np.ndarray] | str]]:
-    # Batch by batch, so that the pictures of a large source are never all in memory.
-    for start in range(0, len(pictures), _BATCH):
-        examples, crops = zip(*pictures[start : start + _BATCH], strict=True)
-        paths = [example.path for example in examples]
-        yield from zip(examples, pool.map(_decode, paths, crops, repeat(resolutions)), strict=True)
-        if progress is not None:
-            progress(start + len(examples), len(pictures))
-
-
-def _about_bad_images(bad: Sequence[str], total: int) -> str:
-    if len(bad) == 1:
-        return f"1 of {total} images cannot be used (to leave it out: --on-bad-image skip): {bad[0]}"
-    named = "\n".join(f"  {reason}" for reason in bad[:_NAMED_BAD_IMAGES])
-    more = f"\n  and {len(bad) - _NAMED_BAD_IMAGES} more" if len(bad) > _NAMED_BAD_IMAGES else ""
-    return (
-        f"{len(bad)} of {total} images cannot be used; mend or remove them, or leave them out with "
-        f"--on-bad-image skip:\n{named}{more}"
-    )
+def _refuse_changes(content: Content) -> None:
+    """What was decoded must be what was hashed."""
+    parts = [content.source] if content.uncaptioned is None else [content.source, content.uncaptioned]
+    for part in parts:
+        changed = part.changed_files()
+        if changed:
+            raise DataError(
+                f"{len(changed)} files in {part.root} changed while they were prepared, such as {changed[0]}; "
+                "prepare the data again once nobody writes there"
+            )
 
 
 # Captions, tokens and attributes

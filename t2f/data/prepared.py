@@ -153,6 +153,14 @@ def is_prepared(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def prepared_key(path: Path) -> str | None:
+    """The key of the prepared data in a folder; None where there is none of this version."""
+    try:
+        return read_manifest(path)["key"]
+    except DataError:
+        return None
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a prepared folder, of this version and with all that is needed in it."""
     if not is_prepared(path):
@@ -164,7 +172,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path / MANIFEST} is of version {version!r}, this program reads {PREPARE_VERSION}; "
             "prepare the data again with `t2f data prepare --replace`"
         )
-    needed = {"key": str, "resolutions": list, "max_tokens": int, "attribute_values": dict, "files": dict}
+    needed = {"key": str, "resolutions": list, "max_tokens": int, "attribute_values": dict}
+    needed |= {"files": dict, "options": dict}
     for name, kind in needed.items():
         if not isinstance(manifest.get(name), kind):
             raise DataError(

@@ -1,6 +1,7 @@
 """Faults on a real Ray: processes are killed and stopped, and the weights must come out as if nothing had happened."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduler import reads
+from scheduler import commands, reads
 from scheduler.home import Home
 from scheduler.states import SweepState, TrialState
+from scheduler.store import Store
 from t2f.checkpoint import file_sha256
 from t2f.generate import open_bundle
 from tests.drills.sweeps import new_home, outcomes, submit, undisturbed_weights, weights
@@ -190,3 +192,22 @@ def test_a_damaged_checkpoint_is_passed_over(place, schedulers):
     assert_whole(place, sweep, database)
     second = reads.attempts(database, worker.doing["stage_run"])[1]
     assert 0 < second.start_images < int(written[-1].stem)
+
+
+def test_a_sweep_whose_data_is_replaced_waits_until_it_is_back(place, schedulers):
+    sweep = submit(place)
+    database = place.create()
+    tiny = place.data / "tiny"
+    tiny.rename(place.data / "old")
+    shutil.copytree(place.data / "bare", tiny)
+    schedulers.append(Scheduler(place))
+    until(lambda: reads.sweep(database, "drill").state == SweepState.PAUSED)
+    paused = reads.sweep(database, "drill")
+    assert "the data set 'tiny' changed" in paused.error
+    assert outcomes(database, sweep) == [], "nothing was trained on the wrong data"
+    shutil.rmtree(tiny)
+    (place.data / "old").rename(tiny)
+    commands.resume_sweep(Store(database), paused)
+    schedulers[0].wait()
+    assert reads.sweep(database, "drill").state == SweepState.COMPLETE
+    assert set(outcomes(database, sweep)) == {"done"}

@@ -72,6 +72,24 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
     assert "is canceled already" in t2f("sweep", "cancel", "demo-like", home=own_home, code=2)
 
 
+def test_a_sweep_on_data_whose_source_changed_is_refused(tmp_path, sweep_file):
+    source = write_source(tmp_path / "tiny")
+    home = tmp_path / "home"
+    t2f("data", "prepare", source, "--resolution", 16, "--judge-steps", 2, home=home)
+    submit = ("sweep", "submit", sweep_file, "--dry-run")
+    assert "would submit" in t2f(*submit, home=home)
+    write_pictures(source, "faces/1.png", seed=9)
+    before = everything_below(home)
+    for words in (submit, submit[:-1]):
+        said = t2f(*words, home=home, code=2)
+        assert "tiny has changed since" in said
+        assert "1 pictures are changed, such as faces/1.png" in said
+    assert everything_below(home) == before
+    assert "would submit" in t2f(*submit, "--as-prepared", home=home)
+    source.rename(tmp_path / "gone")
+    assert "would submit" in t2f(*submit, home=home), "prepared data needs its source no more"
+
+
 def test_data_without_captions_is_prepared(tmp_path):
     faces = write_pictures(tmp_path / "faces", *(f"a/{number}.png" for number in range(30)))
     home = tmp_path / "home"

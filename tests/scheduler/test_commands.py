@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from scheduler import commands, reads
 from scheduler.commands import Tree
-from scheduler.states import SweepState, TrialState
+from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import StaleAttempt, Store
 from scheduler.sweepfile import EarlyTermination
 from scheduler.tables import metadata
@@ -394,3 +394,25 @@ def test_the_scheduler_decides_without_torch_and_ray():
     code = "import sys, scheduler.commands; print([name for name in ('torch', 'ray') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def stage_run_states(store):
+    with store.database.read.begin() as connection:
+        return set(connection.scalars(sa.select(metadata.tables["stage_runs"].c.state)))
+
+
+def test_a_sweep_under_which_the_data_changed_is_paused_with_the_reason(store, submit):
+    sweep = submit()
+    assert stage_run_states(store) == {RunState.READY}
+    assert not commands.pause_changed_data(store, sweep, sweep.data_key)
+    assert not commands.pause_changed_data(store, sweep, None), "it may be just being replaced"
+    assert reads.sweep(store.database, "s").state == SweepState.RUNNING
+    assert commands.pause_changed_data(store, sweep, "f" * 64)
+    paused = reads.sweep(store.database, "s")
+    assert paused.state == SweepState.PAUSED
+    assert "the data set 'tiny' changed: its key is ffffffffffff..." in paused.error
+    assert stage_run_states(store) == {RunState.WAITING}, "none of its stage runs is started any more"
+    commands.resume_sweep(store, paused)
+    resumed = reads.sweep(store.database, "s")
+    assert (resumed.state, resumed.error) == (SweepState.RUNNING, None)
+    assert not commands.pause_changed_data(store, resumed, sweep.data_key)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -5,10 +6,12 @@ import shutil
 import pytest
 
 from t2f.data import content
-from t2f.data.content import read_content
+from t2f.data.content import differences, read_content
 from t2f.data.images import CropOptions
 from t2f.data.options import PrepareOptions, Uncaptioned
+from t2f.data.splits import split_of
 from t2f.errors import DataError
+from tests.t2f.data.layouts import picture_bytes, write_webdataset
 from tests.t2f.data.sources import write_pictures, write_source
 
 
@@ -103,7 +106,7 @@ def test_only_files_that_changed_are_read_again(source, folder, monkeypatch):
     known = read(source, folder).recorded()
     seen = []
     real = content.sha256_of_file
-    monkeypatch.setattr(content, "sha256_of_file", lambda path: seen.append(path.name) or real(path))
+    monkeypatch.setattr(content, "sha256_of_file", lambda path, span: seen.append(path.name) or real(path, span))
     key = read(source, folder, known=known).key
     assert seen == []
     os.utime(folder / "z.png", ns=(1, 1))
@@ -119,3 +122,58 @@ def test_what_cannot_be_known_again_is_read(source, folder, known):
     if known and "hashes" in known:
         known = {"root": str(source), **known}
     assert read(source, folder, known=known).key == read(source, folder).key
+
+
+def test_parts_of_a_tar_have_hashes_of_their_own(tmp_path):
+    write_webdataset(tmp_path)
+    plain = PrepareOptions(max_resolution=8).plain("webdataset")
+    first = read_content(tmp_path, format="webdataset", options=plain, uncaptioned=None, known=None)
+    hashes = {first.source.sha256(example) for example in first.source.examples}
+    assert len(hashes) == 8
+    assert hashlib.sha256(picture_bytes(3)).hexdigest() in hashes
+    assert first.source.changed_files() == []
+    os.utime(tmp_path / "faces-val-0000.tar", ns=(1, 1))
+    assert first.source.changed_files() == ["faces-val-0000.tar"]
+    again = read_content(tmp_path, format="webdataset", options=plain, uncaptioned=None, known=first.recorded())
+    assert again.key == first.key
+
+
+def test_what_changed_is_said(source, folder):
+    before = read(source, folder)
+
+    def said():
+        return differences(before.recorded(), read(source, folder))
+
+    metadata = source / "metadata.jsonl"
+    text = metadata.read_text()
+    metadata.write_text(text.replace("red hair.", "red hair!", 1))
+    assert said() == "its pictures are the same, but captions, splits or attributes are not"
+    metadata.write_text(text)
+    write_pictures(source, "faces/1.png", "faces/2.png", seed=9)
+    (source / "faces" / "3.png").unlink()
+    write_pictures(folder, "new.png", seed=2)
+    assert said() == (
+        "2 pictures are changed, such as faces/1.png; 1 pictures are gone, such as faces/3.png; "
+        "1 pictures are new, such as uncaptioned:new.png"
+    )
+
+
+def test_twins_are_kept_together_and_the_key_says_so(tmp_path):
+    source = write_source(tmp_path / "source", 40, splits=False)
+    key = read(source).key
+    for number in range(1, 40, 2):
+        shutil.copy(source / "faces" / f"{number - 1}.png", source / "faces" / f"{number}.png")
+    found = read(source)
+    options = PrepareOptions()
+    splits = {example.image_id: split_of(example, options) for example in found.source.examples}
+    for number in range(1, 40, 2):
+        assert splits[f"faces/{number}.png"] == splits[f"faces/{number - 1}.png"]
+    assert found.key != key
+
+
+def test_pictures_that_the_source_holds_out_and_trains_on_are_left_out(tmp_path):
+    source = write_source(tmp_path / "source", 12)
+    shutil.copy(source / "faces" / "3.png", source / "faces" / "4.png")  # test and train
+    found = read(source)
+    assert "faces/4.png" not in {example.image_id for example in found.source.examples}
+    assert len(found.source.examples) == 11

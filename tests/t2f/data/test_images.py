@@ -4,10 +4,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from t2f.data import images
-from t2f.data.images import CropOptions, crop_square, downscale, open_image
+from t2f.data.images import COLOUR_RULES, CropOptions, crop_square, downscale, open_image, size_and_mode
 from t2f.errors import DataError
 
 RED = (255, 0, 0)
@@ -193,3 +193,54 @@ def test_other_sizes_are_antialiased():
 def test_pictures_are_not_enlarged():
     with pytest.raises(DataError, match="fewer than the 16"):
         downscale(Image.new("RGB", (8, 8)), 16)
+
+
+def test_a_picture_inside_a_larger_file_is_read_by_its_span(tmp_path):
+    before, picture = b"x" * 100, saved_bytes("PNG")
+    path = tmp_path / "shard.tar"
+    path.write_bytes(before + picture + b"y" * 50)
+    assert open_image(path, (100, len(picture))).getpixel((1, 1)) == RED
+    with pytest.raises(DataError, match="no JPEG, PNG or WebP"):
+        open_image(path, (0, len(picture)))
+    path.write_bytes(before + picture[:-10])
+    with pytest.raises(DataError, match=r"shard\.tar ends in the middle of the picture"):
+        open_image(path, (100, len(picture)))
+    with pytest.raises(DataError, match="0 bytes"):
+        open_image(path, (5, 0))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB", "YCbCr"])
+def test_size_and_mode_are_the_headers(tmp_path, mode):
+    path = save(tmp_path / "a.jpg", Image.new(mode, (20, 10)), "JPEG")
+    assert size_and_mode(path.read_bytes(), path) == (20, 10, "RGB" if mode == "YCbCr" else mode)
+
+
+def test_16_bit_colour_keeps_the_upper_bits(tmp_path):
+    """Pillow writes no such PNG: one pixel of red 0x80FF, green 0x0100, blue 0x00FF by hand."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixel = struct.pack(">BHHH", 0, 0x80FF, 0x0100, 0x00FF)
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixel)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    assert open_image(tmp_path / "a.png").getpixel((0, 0)) == (0x80, 0x01, 0x00)
+
+
+def test_a_text_that_unpacks_to_very_much_is_refused(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "a" * 80_000_000, zip=True)
+    path = save(tmp_path / "a.png", Image.new("RGB", (8, 8), RED), "PNG", pnginfo=info)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"a\.png is damaged"):
+        open_image(path)
+
+
+def test_the_crop_of_lfw_has_a_name():
+    assert str(CropOptions.parse("lfw")) == "centre:128"
+    assert crop_square(Image.new("RGB", (250, 250)), CropOptions.parse("lfw")).size == (128, 128)
+
+
+def test_the_rules_name_every_kind_of_picture():
+    assert set(COLOUR_RULES) >= {"orientation", "alpha", "palette", "grey", "16 bit", "CMYK", "colour profile"}

@@ -1,23 +1,22 @@
 import hashlib
 import json
 import os
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from t2f.data import content, files
+from t2f.data import cache, content, files
 from t2f.data.images import CropOptions
 from t2f.data.options import PrepareOptions, Uncaptioned
-from t2f.data.prepare import check_source, is_prepared_from, planned_content, prepare, split_of
+from t2f.data.prepare import check_source, is_prepared_from, planned_content, prepare
 from t2f.data.prepared import NOT_KNOWN, PreparedData
 from t2f.data.readers import Example
+from t2f.data.splits import split_of
 from t2f.errors import DataError
 from tests.t2f.data.sources import write_pictures, write_source
 
-prepare_module = sys.modules[prepare.__module__]  # t2f.data.prepare is the function
 SMALL = PrepareOptions(max_resolution=8, min_count=1)
 
 
@@ -50,7 +49,7 @@ def test_pictures_are_kept_at_every_resolution(source, out):
 
 
 def test_progress_tells_how_many_were_decoded(source, out, monkeypatch):
-    monkeypatch.setattr(prepare_module, "_BATCH", 5)
+    monkeypatch.setattr(cache, "_BATCH", 5)
     seen = []
     prepare_small(source, out, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(5, 12), (10, 12), (12, 12)]
@@ -154,6 +153,7 @@ def test_face2text_is_cropped_to_its_faces(tmp_path, out):
     folder.mkdir(parents=True)
     entries = []
     for number in range(8):
+        picture.putpixel((0, 0), (number, 0, 0))  # pictures of one content would be in one split
         picture.save(folder / f"A_{number}.jpg", quality=100, subsampling=0)
         entries.append({"image": f"A/A_{number}.bmp", "descriptions": [{"text": f"a man of {number} years"}]})
     (tmp_path / "clean.json").write_text(json.dumps(entries))
@@ -185,14 +185,16 @@ def test_check_source_reads_only_what_changed(source, out, tmp_path, monkeypatch
     prepare_small(source, out)
     read = []
     real = content.sha256_of_file
-    monkeypatch.setattr(content, "sha256_of_file", lambda path: read.append(path.name) or real(path))
+    monkeypatch.setattr(content, "sha256_of_file", lambda path, span: read.append(path.name) or real(path, span))
     check_source(out)
     assert read == []
     os.utime(source / "faces" / "2.png", ns=(1, 1))
     check_source(out)
     assert read == ["2.png"]
     damage(source, 6)
-    with pytest.raises(DataError, match="has changed since"):
+    (source / "faces" / "1.png").unlink()
+    reason = r"has changed since .*: 1 pictures are changed, such as faces/6\.png; 1 pictures are gone, such as faces/1"
+    with pytest.raises(DataError, match=reason):
         check_source(out)
 
 
@@ -202,6 +204,15 @@ def test_check_source_of_a_moved_source(source, out, tmp_path):
     check_source(out, source=tmp_path / "moved")
     with pytest.raises(DataError, match="is no folder"):
         check_source(out)
+    check_source(out, missing_ok=True)
+
+
+def test_check_source_of_options_that_are_not_ours(source, out):
+    manifest = prepare_small(source, out).manifest
+    for options in ({}, manifest["options"] | {"colour": 1}, manifest["options"] | {"crop": 7}):
+        (out / "manifest.json").write_text(json.dumps(manifest | {"options": options}))
+        with pytest.raises(DataError, match="are not those of this program"):
+            check_source(out)
 
 
 def test_a_disk_error_leaves_nothing(source, out, monkeypatch):
@@ -331,7 +342,7 @@ def test_check_source_notices_changes_of_uncaptioned_pictures(source, out, furth
     prepare_small(source, out, uncaptioned=further)
     read = []
     real = content.sha256_of_file
-    monkeypatch.setattr(content, "sha256_of_file", lambda path: read.append(path.name) or real(path))
+    monkeypatch.setattr(content, "sha256_of_file", lambda path, span: read.append(path.name) or real(path, span))
     check_source(out)
     assert read == []
     write_pictures(further.folder, "new.png", seed=2)

@@ -7,7 +7,7 @@ import pytest
 
 from t2f.data.options import PrepareOptions
 from t2f.data.prepare import prepare
-from t2f.data.prepared import PreparedData
+from t2f.data.prepared import PreparedData, prepared_key
 from t2f.data.words import split_words
 from t2f.errors import DataError
 from tests.t2f.data.sources import write_source
@@ -163,3 +163,11 @@ def test_a_folder_that_is_not_prepared_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="is not JSON in UTF-8"):
         PreparedData.open(tmp_path)
+
+
+def test_the_key_of_a_folder_is_read_without_opening_it(tmp_path):
+    data = prepare_in(tmp_path)
+    assert prepared_key(data.path) == data.key
+    assert prepared_key(tmp_path) is None
+    (data.path / "manifest.json").write_text("{")
+    assert prepared_key(data.path) is None

@@ -1,0 +1,116 @@
+"""The commands about data as a user types them."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from scheduler.cli import main
+from tests.t2f.data.layouts import LAYOUTS, write_celeba, write_imagefolder, write_sidecar, write_text
+
+
+@pytest.fixture
+def t2f(capsys, monkeypatch, tmp_path):
+    """What a command prints; with code=2 what it refuses with."""
+    monkeypatch.setenv("T2F_HOME", str(tmp_path / "home"))
+
+    def run(*words, code=0):
+        monkeypatch.setattr("sys.argv", ["t2f", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert (ended.value.code or 0) == code, said.out + said.err
+        return said.out if code == 0 else said.err
+
+    return run
+
+
+@pytest.fixture
+def source(tmp_path):
+    write_imagefolder(tmp_path / "faces")
+    return tmp_path / "faces"
+
+
+def test_inspect_says_format_counts_words_and_problems(t2f, source):
+    said = t2f("data", "inspect", source)
+    assert "format imagefolder, because it holds metadata.jsonl" in said
+    assert "8, 8 captions, 1 each" in said
+    assert "4 train, 2 validation, 2 test (the source names them)" in said
+    assert "width 16, height 16 px; 8 RGB" in said
+    assert "none found" in said
+    (source / "3.png").unlink()
+    said = t2f("data", "inspect", source)
+    assert "missing picture: 1" in said
+    assert f"{source / '3.png'} does not exist" in said
+
+
+def test_inspect_prints_json_and_nothing_else(t2f, source):
+    found = json.loads(t2f("data", "inspect", source, "--json"))
+    assert (found["format"], found["images"], found["captions_per_image"]) == (
+        "imagefolder",
+        8,
+        {"lowest": 1, "median": 1.0, "highest": 1},
+    )
+    assert found["problems"] == []
+    assert "sheet" not in found
+
+
+def test_inspect_writes_the_contact_sheet_and_nothing_else(t2f, source, tmp_path):
+    before = sorted(source.iterdir())
+    assert "8 pictures" in t2f("data", "inspect", source, "--sheet", tmp_path / "new" / "sheet.png")
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        assert sheet.width == 8 * 140 + 12
+        assert sheet.height > 140
+    assert sorted(source.iterdir()) == before
+    assert not (tmp_path / "home").exists()
+    assert "give a file that ends in .png" in t2f("data", "inspect", source, "--sheet", "x.gif", code=2)
+    blocked = source / "0.png" / "sheet.png"
+    assert "cannot be written" in t2f("data", "inspect", source, "--sheet", blocked, code=2)
+
+
+def test_a_source_that_fits_twice_is_refused_until_a_format_is_said(t2f, tmp_path):
+    write_sidecar(tmp_path / "both")
+    write_text(tmp_path / "both" / "metadata.jsonl", '{"file_name": "a/0.png", "text": "a face"}\n')
+    for command in ("inspect", "prepare"):
+        said = t2f("data", command, tmp_path / "both", code=2)
+        assert "fits 2 formats: imagefolder (it holds metadata.jsonl); sidecar (beside 0.png lies 0.txt)" in said
+    assert "1, 1 captions" in t2f("data", "inspect", tmp_path / "both", "--format", "imagefolder")
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_every_format_is_prepared_without_being_named(t2f, tmp_path, name):
+    format, write, captions = LAYOUTS[name]
+    write(tmp_path / "faces")
+    said = t2f("data", "prepare", tmp_path / "faces", "--resolution", 4, "--dry-run")
+    assert f"format {format}, because" in said
+    assert f"would prepare 8 images with {8 * captions or 'no'} captions" in said
+    assert not (tmp_path / "home").exists()
+
+
+def test_prepare_then_check(t2f, source, tmp_path):
+    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 2)
+    assert "4 train, 2 validation, 2 test images" in said
+    assert "the source is what was prepared" in t2f("data", "check", "faces", "--verify")
+    shutil.move(source, tmp_path / "moved")
+    assert "is no folder" in t2f("data", "check", "faces", code=2)
+    assert json.loads(t2f("data", "check", "faces", "--source", tmp_path / "moved", "--json"))["unchanged"]
+    (tmp_path / "moved" / "0.png").unlink()
+    said = t2f("data", "check", "faces", "--source", tmp_path / "moved", code=2)
+    assert "1 pictures are gone, such as 0.png" in said
+    assert "is no prepared data set" in t2f("data", "check", "others", code=2)
+
+
+def test_bad_pictures_fail_or_are_skipped_with_their_names(t2f, source):
+    (source / "0.png").write_text("<html>")
+    said = t2f("data", "prepare", source, "--resolution", 4, code=2)
+    assert "1 of 8 images cannot be used (to leave it out: --on-bad-image skip)" in said
+    assert "0.png is no JPEG, PNG or WebP (it holds HTML or XML" in said
+    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 2, "--on-bad-image", "skip")
+    assert "skipped: 1 images that cannot be used" in said
+
+
+def test_the_crop_of_lfw_by_name(t2f, tmp_path):
+    write_celeba(tmp_path / "faces")
+    said = t2f("data", "prepare", tmp_path / "faces", "--crop", "lfw", "--resolution", 4, code=2)
+    assert 'the picture has 16 x 16 pixels, but crop "centre:128" takes 128 x 128' in said
