@@ -253,6 +253,7 @@ parameters:
   text.word_embedding: 8
   text.hidden: 8
   text.embedding: 8
+  text.word_bag: 4
   network.latent: 12
   network.conditioning: 6
   network.feature_base: 64
