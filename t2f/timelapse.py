@@ -24,7 +24,6 @@ from t2f.data import Vocabulary
 from t2f.data.files import read_json
 from t2f.errors import CheckpointError, SpecError
 from t2f.evaluation import noise
-from t2f.frozen import to_pixels
 from t2f.generate import open_bundle
 from t2f.metadata import read_metadata
 from t2f.networks import FaceModel, start_as_identity, take_over
@@ -163,8 +162,7 @@ def _draw(model: FaceModel, growth: Growth, alpha: float) -> np.ndarray:
     for row in range(len(growth.captions)):
         text_BE = model.embed(captions.rows(slice(row, row + 1)))
         text_BE = None if text_BE is None else text_BE.expand(growth.seeds, -1)
-        latent_BZ, _ = model.latent(text_BE, noise_SZ)
-        pictures.append(to_pixels(model.generator(latent_BZ, alpha)))
+        pictures.append(model.draw(text_BE, noise_SZ, alpha=alpha))
     return torch.cat(pictures).contiguous().numpy()
 
 
