@@ -41,13 +41,11 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: float) -> int
 
 
 def _write_mp4(path: Path, frames: Iterable[Image.Image], fps: float) -> int:
-    count = 0
+    count, rate = 0, Fraction(fps).limit_denominator(1000)
     # faststart: the index comes first, so that a browser plays before it has the whole file.
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast"})
         # One thread: the same frames then give the same file.
-        stream = container.add_stream(
-            "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "16", "preset": "veryfast"}
-        )
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         for picture in frames:
             pixels = _even(np.asarray(picture.convert("RGB")))
