@@ -9,6 +9,8 @@ from dashboard.models import (
     Generated,
     GenerateRequest,
     Health,
+    ModelList,
+    ModelWithCard,
     Sweep,
     SweepList,
     TrialDetail,
@@ -50,6 +52,18 @@ def trial(name: SweepName, number: RowId, dashboard: Context) -> TrialDetail:
 def workers(dashboard: Context) -> WorkerList:
     """Workers, those that are there first."""
     return WorkerList(workers=facts.workers(dashboard.database))
+
+
+@router.get("/api/v1/models")
+def models(dashboard: Context) -> ModelList:
+    """Models that draw: those called best first, then the newest."""
+    return ModelList(models=facts.models(dashboard.database))
+
+
+@router.get("/api/v1/models/{number}", responses=ERRORS)
+def model(number: RowId, dashboard: Context) -> ModelWithCard:
+    """A model with its card: its data, its scores, what it must not be used for."""
+    return dashboard.studio.card(number)
 
 
 @router.post("/api/v1/generate", responses=DRAWING_ERRORS)

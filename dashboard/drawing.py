@@ -16,7 +16,9 @@ import torch
 
 from t2f.errors import UserError
 from t2f.generate import Bundle, open_bundle
-from t2f.pictures import png_bytes, wall
+from t2f.pictures import wall
+from t2f.recipe import Recipe, stamped_png
+from t2f.typed import tidy_sentence
 
 BUNDLES_KEPT = 2
 NICENESS = 5  # drawing a few faces must not slow the training that shares the machine
@@ -38,11 +40,19 @@ class Drawer:
         return self.bundles[sha256]
 
     def draw(self, request: dict) -> tuple[dict, bytes]:
-        """Facts and one row of faces, each as large as the model draws it."""
+        """Facts and one row of faces, each as large as the model draws it; `t2f generate --from-png` draws it again."""
         bundle = self.bundle(request["path"], request["sha256"])
         images_N3RR = bundle.draw([request["sentence"]], seeds=request["seeds"], truncation=request["truncation"])
+        recipe = Recipe(
+            model_sha256=bundle.sha256,
+            captions=(tidy_sentence(request["sentence"]),),
+            seeds=tuple(request["seeds"]),
+            truncation=request["truncation"],
+            columns=0,
+            enlarge=1,
+        )
         facts = {"unknown_words": bundle.unknown_words(request["sentence"]), "resolution": images_N3RR.shape[-1]}
-        return facts, png_bytes(wall(images_N3RR, columns=len(images_N3RR)))
+        return facts, stamped_png(wall(images_N3RR, columns=len(images_N3RR)), recipe)
 
 
 def serve(connection: Connection) -> None:

@@ -3,7 +3,7 @@
 Times are seconds since 1970; durations are seconds; sizes of pictures are px.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -171,6 +171,15 @@ class Model(Facts):
     aliases: list[str]
     trial: str
     resolution: int
+
+
+class ModelList(Facts):
+    models: list[Model]
+
+
+class ModelWithCard(Facts):
+    model: Model
+    card: dict[str, Any] = Field(description="model, lineage, data, cleaning, scores, scored_on, not_for")
 
 
 class GenerateRequest(BaseModel):

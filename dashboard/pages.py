@@ -17,6 +17,7 @@ from dashboard.rendering import is_fragment
 from dashboard.samples import MissingFileError
 from dashboard.tree import stage_tree
 from dashboard.wording import short_names
+from t2f.card import data_lines
 from t2f.errors import UserError
 
 CHARTS = (
@@ -93,6 +94,21 @@ def workers(request: Request, dashboard: Context) -> Response:
     found = facts.workers(dashboard.database)
     return dashboard.renderer.page(
         request, "workers.html", title="Workers", section="/workers", polls=True, workers=found
+    )
+
+
+@router.get("/models/{number}")
+def model(number: RowId, request: Request, dashboard: Context) -> Response:
+    found = dashboard.studio.card(number)
+    name = f"{found.model.name} v{found.model.version}"
+    return dashboard.renderer.page(
+        request,
+        "model.html",
+        title=name,
+        section="/generate",
+        model=found.model,
+        card=found.card,
+        data_lines=data_lines(found.card["data"], found.card["cleaning"]),
     )
 
 

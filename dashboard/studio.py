@@ -10,9 +10,10 @@ from dashboard import facts
 from dashboard.errors import UnavailableError, UnknownError
 from dashboard.facts import ModelFile
 from dashboard.generation import DrawRequest, Generator
-from dashboard.models import Generated, GenerateRequest
+from dashboard.models import Generated, GenerateRequest, ModelWithCard
 from dashboard.samples import below
 from scheduler.database import Database
+from t2f.card import read_card
 
 PICTURES_KEPT = 64
 
@@ -59,6 +60,11 @@ class Studio:
             while len(self._kept) > PICTURES_KEPT:
                 self._kept.popitem(last=False)
         return generated
+
+    def card(self, number: int) -> ModelWithCard:
+        """A registered model and the card in its bundle; UserError where the file is no whole bundle any more."""
+        chosen = self._model(number)
+        return ModelWithCard(model=chosen.model, card=read_card(self._bundle(chosen.uri)))
 
     def _model(self, number: int | None) -> ModelFile:
         models = facts.model_files(self.database)

@@ -14,6 +14,7 @@ from rich.table import Table
 from scheduler import commands, reads
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
+from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
 from scheduler.reads import StageRun, Sweep
 from scheduler.store import Store
@@ -27,13 +28,14 @@ from t2f.cli import (
     console,
     embed_captions,
     ensure_judge,
-    generate_command,
     print_json,
     train_command,
 )
 from t2f.data import PreparedData, check_source
 from t2f.data_cli import data_app
 from t2f.errors import UserError
+from t2f.generate_cli import card_command, generate_command, timelapse_command
+from t2f.photofit_cli import photofit_app
 from t2f.progan_cli import progan_app
 from workers.environment import prepare_environment
 
@@ -46,8 +48,17 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
 app.add_typer(progan_app, name="progan")
+app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
 app.command("generate")(generate_command)
+app.command("card")(card_command)
+app.command("timelapse")(timelapse_command)
+
+
+@app.callback()
+def root(context: typer.Context) -> None:
+    """A face from a sentence, found by a sweep."""
+    context.obj = NamedModels()  # so that the commands of t2f, which knows no scheduler, take sweeps and trials by name
 
 
 def main() -> None:

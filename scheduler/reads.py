@@ -327,6 +327,14 @@ def sealed_checkpoint(database: Database, stage_run_id: int) -> sa.Row:
         return connection.execute(statement.order_by(t.checkpoints.c.attempt.desc()).limit(1)).one()
 
 
+def checkpoints(database: Database, stage_run_id: int) -> list[sa.Row]:
+    """A sealed stage run's checkpoints as its images grew; of several attempts at the same place the newest is last."""
+    order = (t.checkpoints.c.images, t.checkpoints.c.attempt)
+    statement = sa.select(t.checkpoints).where(t.checkpoints.c.stage_run_id == stage_run_id).order_by(*order)
+    with database.read.begin() as connection:
+        return list(connection.execute(statement))
+
+
 def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
     statement = sa.select(t.workers).order_by(t.workers.c.id)
     if not with_ended:

@@ -16,13 +16,13 @@ from sqlalchemy import Row
 
 from scheduler import commands, reads
 from scheduler.database import Database
+from scheduler.home import Home
+from scheduler.models import make_model_bundle
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.states import WorkerState
 from scheduler.store import Store
-from t2f.data import PreparedData, prepared_key
-from t2f.spec import StageSpec
+from t2f.data import prepared_key
 from workers.actor import WorkerSettings
-from workers.bundles import make_bundle
 from workers.cluster import available_gpus
 from workers.pool import Ended, WorkerPool
 
@@ -98,23 +98,7 @@ class Runner:
         return self._settings.home / "data" / sweep.data_name
 
     def _make_bundle(self, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: Row) -> tuple[str, str]:
-        uri = f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{checkpoint.sha256[:12]}.safetensors"
-        sha256 = make_bundle(
-            self._settings.home,
-            data=PreparedData.open(self._data_folder(sweep)),
-            stage=StageSpec.from_json(run.spec),
-            checkpoint_uri=checkpoint.uri,
-            checkpoint_sha256=checkpoint.sha256,
-            uri=uri,
-            lineage={
-                "sweep": sweep.name,
-                "trial": trial.name,
-                "stage_run": run.key,
-                "data": sweep.data_name,
-                "data_key": sweep.data_key,
-            },
-        )
-        return uri, sha256
+        return make_model_bundle(Home(path=self._settings.home), sweep, trial, run, checkpoint)
 
     def _note_end(self, ended: Ended) -> None:
         # What a finished call did is in its rows already; only a death must be written by somebody else.

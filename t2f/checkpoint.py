@@ -15,8 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from t2f.errors import CheckpointError
-
-METADATA_KEY = "t2f"  # one entry only: safetensors does not keep the order of several
+from t2f.metadata import METADATA_KEY, own_metadata, unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +54,22 @@ def write_durably(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def load_tensors(path: Path, *, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file; CheckpointError if it is missing, damaged, not ours or has another hash."""
+def load_tensors(
+    path: Path, *, sha256: str | None = None, prefix: str = ""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file; CheckpointError if it is missing, damaged, not ours or has another hash.
+
+    prefix: only the tensors whose names begin so, under the rest of their names.
+    """
     try:
         if sha256 is not None and file_sha256(path) != sha256:
             raise CheckpointError(f"{path} is damaged: its SHA-256 is not the {sha256} that was recorded")
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if METADATA_KEY not in metadata:
-                raise CheckpointError(f"{path} is a safetensors file, but not one that t2f wrote")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[METADATA_KEY])  # noqa: SIM118
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a t2f safetensors file: {error}") from error
+            metadata = own_metadata(path, file.metadata())
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, metadata
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(unreadable(path, error)) from error
 
 
 def file_sha256(path: Path) -> str:

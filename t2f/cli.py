@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from t2f.data import PreparedData
-from t2f.errors import DataError, SpecError, UserError
+from t2f.errors import DataError, SpecError
 from t2f.probe import NO_JUDGE
 from t2f.spec import SentenceSpec
 from t2f.threads import quiet_threads
@@ -172,55 +172,3 @@ def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
             ),
             stage_done=stage_done,
         )
-
-
-def generate_command(
-    model: Annotated[Path, typer.Argument(help="A model bundle.")],
-    sentences: Annotated[
-        list[str] | None, typer.Argument(help="Descriptions of faces; none for a model without words.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("faces.png"),
-    seeds: Annotated[str, typer.Option(help="For example 0, 0-7 or 1,5,9.")] = "0",
-    truncation: Annotated[float, typer.Option(help="0 to 1: nearer to the average face when small.")] = 1.0,
-    dry_run: DryRun = False,
-) -> None:
-    """Draw faces from sentences with a trained model, the sentence under each."""
-    numbers = parse_seeds(seeds)
-    if not model.exists():
-        raise UserError(f"{model} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
-    sentences = sentences or [""]
-    if dry_run:
-        console.print(f"would draw {len(sentences) * len(numbers)} faces with {model} into {out}")
-        return
-    # Importing torch takes a second that refusing need not wait for.
-    from t2f.generate import open_bundle
-    from t2f.pictures import captioned_sheet, png_bytes, wall
-
-    bundle = open_bundle(model)
-    for sentence in sentences:
-        for word, near in bundle.unknown_words(sentence).items():
-            hint = f"; the nearest word it knows is {near!r}" if near else ""
-            console.print(f"the model never read {word!r}{hint}")
-    images = bundle.draw(sentences, seeds=numbers, truncation=truncation)
-    columns = len(numbers) if len(numbers) > 1 else 4
-    if bundle.reads_words:
-        sheet = captioned_sheet(images, [sentence for sentence in sentences for _ in numbers], columns=columns)
-    else:
-        sheet = wall(images, columns=min(8, len(images)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(png_bytes(sheet))
-    console.print(f"{out}: {len(images)} faces of {bundle.resolution} px")
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Numbers from "0", "0-7" or "1,5,9"; SpecError for anything else."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or len(first) > 10 or len(last) > 10:
-            raise SpecError(f"--seeds {text!r} is not allowed; give numbers such as 0, 0-7 or 1,5,9")
-        end = int(last or first)
-        if not 0 <= end - int(first) < 1024:
-            raise SpecError(f"--seeds {part!r} is not allowed; a range goes up and holds at most 1024 numbers")
-        numbers += range(int(first), end + 1)
-    return numbers

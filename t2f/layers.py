@@ -38,13 +38,16 @@ class EqualizedUpConv2d(EqualizedConv2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def upsampling_kernels(self) -> Tensor:
+        """The kernels of the transposed convolution: [inputs, outputs, 4, 4]."""
         outputs, inputs = self.weight.shape[:2]
         # Along one side the kernel of weights a b c becomes c, b + c, a + b, a.
         side_34 = self.weight.new_tensor([[0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0]])
         sums = torch.einsum("au,bv->abuv", side_34, side_34).mul_(self.scale).reshape(9, 16)
-        weight = (self.weight.permute(1, 0, 2, 3).reshape(-1, 9) @ sums).reshape(inputs, outputs, 4, 4)
-        return functional.conv_transpose2d(x_BCHW, weight, self.bias, stride=2, padding=1)
+        return (self.weight.permute(1, 0, 2, 3).reshape(-1, 9) @ sums).reshape(inputs, outputs, 4, 4)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return functional.conv_transpose2d(x_BCHW, self.upsampling_kernels(), self.bias, stride=2, padding=1)
 
 
 class EqualizedLinear(nn.Module):

@@ -116,6 +116,10 @@ class FaceModel(nn.Module):
         images = self.generator(latent_BZ, alpha)
         return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
+    @property
+    def latent_size(self) -> int:
+        return self.conditioning_size + self.noise_size
+
 
 class DiscriminatorBlock(nn.Module):
     """Half the resolution: two 3x3 convolutions, then 2x2 means."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from t2f.card import card_of, scored_on
 from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData
 from t2f.device import configure, default_device, numerics_class
@@ -27,6 +28,7 @@ from t2f.stages import Position, num_steps
 from t2f.trainer import StageTrainer
 
 STATE_FILE = "state.safetensors"
+PROBE_FILE = "probe.json"  # the captions and noise that the samples are drawn with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,8 @@ def train(
     init = None
     if request.init_from is not None:
         init = init_weights(open_bundle(request.init_from), data.vocabulary, stages[0].settings)
+    if ranks.rank == 0:
+        write_durably(out / PROBE_FILE, json.dumps(request.probe.to_json(), indent=1).encode())
     parent: dict[str, Tensor] | None = None
     images_before = 0
     for stage, key in zip(stages, stage_keys(stages), strict=True):
@@ -199,6 +203,7 @@ def train(
         images_before += trainer.position.images_seen
         if ranks.rank == 0:
             evaluation = _measure(stage, parent, data, request.probe, folder)
+            card = card_of(data, scores=evaluation.metrics_json(), scored_on=scored_on(request.probe))
             stage_done(
                 TrainedStage(
                     resolution=stage.resolution,
@@ -216,6 +221,7 @@ def train(
             stage=stages[-1],
             max_tokens=data.max_tokens,
             lineage={"data": data.name, "data_key": data.key, "stage_keys": list(stage_keys(stages))},
+            card=card,
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from t2f.card import ModelCard
 from t2f.checkpoint import load_tensors
 from t2f.data import PreparedData
 from t2f.generate import save_bundle
@@ -21,6 +22,7 @@ def make_bundle(
     checkpoint_sha256: str,
     uri: str,
     lineage: Mapping[str, Any],
+    card: ModelCard,
 ) -> str:
     """Write the EMA model of a checkpoint as a bundle at `uri` and return the file's SHA-256."""
     files = Files(home)
@@ -32,5 +34,6 @@ def make_bundle(
         stage=stage,
         max_tokens=data.max_tokens,
         lineage=lineage,
+        card=card,
     )
     return saved.sha256

@@ -8,6 +8,9 @@ from PIL import Image
 
 from dashboard.generation import DrawRequest, Generator
 from t2f.errors import UserError
+from t2f.generate import open_bundle
+from t2f.generate_cli import draw_recipe, picture_of
+from t2f.recipe import read_recipe, same_pixels
 from tests.dashboard.bundle import tiny_bundle
 
 
@@ -35,6 +38,18 @@ def test_faces_come_in_one_row_and_are_the_same_again(generator: Generator, bund
         assert picture.size == (24, 8)
     assert draw(generator, bundle, "a woman with long blond hair").png == drawing.png
     assert draw(generator, bundle, "a bald man").png != drawing.png
+
+
+def test_the_picture_says_what_it_was_drawn_from(
+    generator: Generator, bundle: tuple[Path, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "row.png"
+    path.write_bytes(draw(generator, bundle, "a bald man", seeds=(4, 5)).png)
+    recipe = read_recipe(path)
+    assert (recipe.captions, recipe.seeds, recipe.columns) == (("a bald man",), (4, 5), 0)
+    opened = open_bundle(bundle[0])
+    assert recipe.model_sha256 == opened.sha256
+    assert same_pixels(path, picture_of(opened, recipe, draw_recipe(opened, recipe)))
 
 
 def test_unknown_words_are_named_with_the_nearest(generator: Generator, bundle: tuple[Path, str]) -> None:

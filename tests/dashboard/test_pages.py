@@ -81,6 +81,24 @@ def test_a_face_from_a_sentence(client):
     assert "curly red hair" in client.get(form.headers["location"]).text
 
 
+def test_a_model_shows_its_card(client, place):
+    page = client.get("/models/1").text
+    for words in ("not evidence", "0.714", "24,000 captions", "light, rules cccccccccccc", "demo/T4", "hair colour"):
+        assert words in page, words
+    assert 'href="/models/1"' in client.get("/generate").text
+    (model,) = client.get("/api/v1/models").json()["models"]
+    found = client.get(f"/api/v1/models/{model['id']}").json()
+    assert found["model"] == model
+    assert found["card"]["scores"]["score"]["value"] == 0.714
+    for address in ("/models/999", "/models/x", "/api/v1/models/999", "/api/v1/models/-1"):
+        assert 400 <= client.get(address).status_code < 500
+    (place.files / "models" / "demo.safetensors").write_bytes(b"\x80\x04pickle")
+    assert client.get("/models/1").status_code == 422
+    assert "cannot be read" in client.get("/api/v1/models/1").json()["error"]
+    (place.files / "models" / "demo.safetensors").unlink()
+    assert client.get("/models/1").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("wish", "status"),
     [

@@ -269,7 +269,7 @@ def test_the_command_plans_trains_and_says_how_to_draw(pictures, trained, tmp_pa
     model = Path("progan") / "pictures" / "model.safetensors"
     assert f"t2f generate {model} --seeds 0-15" in said
     assert ProGAN.load(model).bundle.sha256 == ProGAN.load(trained / "model.safetensors").bundle.sha256
-    drawn = CliRunner().invoke(app, ["generate", str(model), "--seeds", "0-15", "-o", "faces.png"])
+    drawn = CliRunner().invoke(app, ["generate", str(model), "--seeds", "0-15", "--enlarge", "1", "-o", "faces.png"])
     assert drawn.exit_code == 0, drawn.output
     with Image.open("faces.png") as faces:
         assert faces.size == (64, 16)

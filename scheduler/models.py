@@ -1,0 +1,138 @@
+"""The models and trainings that a sweep's or a trial's name stands for, as files for `t2f` to draw with."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from scheduler import commands, reads
+from scheduler.database import Database
+from scheduler.home import Home
+from scheduler.reads import StageRun, Sweep, Trial
+from scheduler.states import RunState
+from t2f.card import card_of, scored_on
+from t2f.data import PreparedData
+from t2f.errors import DataError, UserError
+from t2f.spec import StageSpec
+
+if TYPE_CHECKING:
+    from t2f.timelapse import Growth
+
+
+class NamedModels:
+    """What the commands of `t2f` ask where a word is no file (`t2f.generate_cli.Known`)."""
+
+    def model_file(self, name: str, home: Path) -> Path:
+        """The bundle of a sweep's best trial, or of the trial SWEEP/T3 at its last sealed stage, or SWEEP/T3@16."""
+        place, database = _opened(name, home)
+        sweep = reads.find_sweep(database, name)
+        if sweep is not None:
+            model = commands.find_model(database, sweep, "best")
+            if model is None:
+                raise UserError(
+                    f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials"
+                )
+            return place.files / model.uri
+        trial_name, _, resolution = name.partition("@")
+        trial, sweep, path = _sealed_path(database, trial_name)
+        found = [run for run in path if not resolution or str(run.resolution) == resolution]
+        if not found:
+            sealed = ", ".join(str(run.resolution) for run in path)
+            raise UserError(f"{trial.name} has no sealed stage of {resolution} px; it has {sealed} px")
+        checkpoint = reads.sealed_checkpoint(database, found[-1].id)
+        uri = bundle_uri(sweep, trial, found[-1], checkpoint)
+        if not (place.files / uri).exists():
+            make_model_bundle(place, sweep, trial, found[-1], checkpoint)
+        return place.files / uri
+
+    def growth(self, name: str, home: Path) -> "Growth":
+        """A trial's sealed stages with the checkpoints that are still there."""
+        # Only who watches a training again waits for torch.
+        from t2f.reading import data_reader
+        from t2f.timelapse import GrowingStage, Growth, Moment
+
+        place, database = _opened(name, home)
+        _, sweep, path = _sealed_path(database, name)
+        data = sweep_data(place, sweep)
+        stages = []
+        for run in path:
+            rows = reads.checkpoints(database, run.id)
+            kept = {row.images: row for row in rows if row.sealed or (place.files / row.uri).exists()}
+            moments = [Moment(path=place.files / row.uri, images=row.images) for row in kept.values()]
+            stages.append(GrowingStage(stage=StageSpec.from_json(run.spec), moments=tuple(moments)))
+        probe = sweep.resolved.evaluation
+        return Growth(
+            stages=tuple(stages),
+            vocabulary=data.vocabulary,
+            reader=data_reader(stages[-1].stage, data),
+            captions=probe.captions,
+            seeds=probe.seeds,
+        )
+
+
+def _opened(name: str, home: Path) -> tuple[Home, Database]:
+    place = Home(path=home)
+    if not (home / "t2f.sqlite").exists():
+        raise UserError(
+            f"{name} is no file, and {home} holds no database that could know a sweep or trial of that name; "
+            "give a model bundle, or --home FOLDER"
+        )
+    return place, place.open()
+
+
+def _sealed_path(database: Database, name: str) -> tuple[Trial, Sweep, list[StageRun]]:
+    """A trial, its sweep and its sealed stage runs from 4 px up; UserError where it has none."""
+    if "/" not in name and not name.startswith("T"):
+        names = ", ".join(sweep.name for sweep in reads.sweeps(database)[:20]) or "none yet"
+        raise UserError(f"{name!r} is neither a file nor a sweep nor a trial; sweeps: {names}")
+    trial = reads.trial(database, name)
+    sweep = reads.sweep(database, trial.sweep_name)
+    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])
+    sealed = [run for run in path if run.state == RunState.DONE]
+    if not sealed:
+        raise UserError(f"{trial.name} is {trial.state} and has no sealed stage yet; see `t2f trial show {trial.name}`")
+    return trial, sweep, sealed
+
+
+def sweep_data(place: Home, sweep: Sweep) -> PreparedData:
+    """The prepared data that a sweep was submitted with; DataError where it is another one now."""
+    data = PreparedData.open(place.data / sweep.data_name)
+    if data.key != sweep.data_key:
+        raise DataError(
+            f"the data set {sweep.data_name!r} changed since {sweep.name!r} was submitted (key {data.key[:12]}..., "
+            f"then {sweep.data_key[:12]}...); prepare the old data again"
+        )
+    return data
+
+
+def bundle_uri(sweep: Sweep, trial: Trial, run: StageRun, checkpoint: sa.Row) -> str:
+    return f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{checkpoint.sha256[:12]}.safetensors"
+
+
+def make_model_bundle(place: Home, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: sa.Row) -> tuple[str, str]:
+    """Write a sealed stage run's bundle at its uri; returns (uri, sha256)."""
+    # The command line starts without torch.
+    from workers.bundles import make_bundle
+
+    data, uri = sweep_data(place, sweep), bundle_uri(sweep, trial, run, checkpoint)
+    sha256 = make_bundle(
+        place.path,
+        data=data,
+        stage=StageSpec.from_json(run.spec),
+        checkpoint_uri=checkpoint.uri,
+        checkpoint_sha256=checkpoint.sha256,
+        uri=uri,
+        lineage={
+            "sweep": sweep.name,
+            "trial": trial.name,
+            "stage_run": run.key,
+            "data": sweep.data_name,
+            "data_key": sweep.data_key,
+        },
+        card=card_of(
+            data,
+            scores=run.evaluation.metrics if run.evaluation is not None else {},
+            scored_on=scored_on(sweep.resolved.evaluation),
+        ),
+    )
+    return uri, sha256
