@@ -19,6 +19,7 @@ TINY = {
     "network.feature_base": 64,
     "network.feature_max": 8,
 }
+TEXT_SIZE = Settings().with_values(TINY).text.size
 
 
 def tiny_training(

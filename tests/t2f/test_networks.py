@@ -9,7 +9,7 @@ from t2f.layers import downsample, upsample
 from t2f.networks import Discriminator, FaceModel, fade_reals, start_as_identity, take_over
 from t2f.settings import Settings, Value
 from t2f.spec import StageSpec
-from tests.t2f.helpers import TINY
+from tests.t2f.helpers import TEXT_SIZE, TINY
 
 
 def stage(resolution: int, values: dict[str, Value] | None = None) -> StageSpec:
@@ -23,7 +23,7 @@ def test_shapes(resolution, alpha):
     model, critic = FaceModel(stage(resolution), 20), Discriminator(stage(resolution))
     images = model.generator(torch.randn(4, 12), alpha)
     assert images.shape == (4, 3, resolution, resolution)
-    assert critic(images, torch.randn(4, 8), alpha).shape == (4,)
+    assert critic(images, torch.randn(4, TEXT_SIZE), alpha).shape == (4,)
 
 
 def test_without_words_the_latent_is_noise_and_d_sees_the_image_alone():
@@ -41,7 +41,7 @@ def test_without_words_the_latent_is_noise_and_d_sees_the_image_alone():
 
 def test_projection_adds_the_product_of_words_and_features():
     critic = Discriminator(stage(8, {"discriminator.conditioning": "projection"}))
-    images, text = torch.randn(4, 3, 8, 8), torch.randn(4, 8)
+    images, text = torch.randn(4, 3, 8, 8), torch.randn(4, TEXT_SIZE)
     trunk = critic.trunk(images, 1.0)
     features = torch.nn.functional.leaky_relu(critic.dense(trunk.flatten(1)), 0.2)
     words = text @ (critic.text.weight * critic.text.scale).T
@@ -55,7 +55,9 @@ def test_projection_adds_the_product_of_words_and_features():
 def test_the_score_depends_on_the_words(conditioning):
     critic = Discriminator(stage(8, {"discriminator.conditioning": conditioning}))
     trunk = critic.trunk(torch.randn(4, 3, 8, 8), 1.0)
-    assert not torch.allclose(critic.judge(trunk, torch.randn(4, 8)), critic.judge(trunk, torch.randn(4, 8)))
+    assert not torch.allclose(
+        critic.judge(trunk, torch.randn(4, TEXT_SIZE)), critic.judge(trunk, torch.randn(4, TEXT_SIZE))
+    )
 
 
 def test_fade_in_mixes_the_enlarged_old_picture_with_the_new_one():
@@ -96,7 +98,7 @@ def test_a_block_that_starts_as_the_identity_passes_on_what_is_learned(widest):
     small, large = (stage(resolution, {"network.feature_max": widest}) for resolution in (4, 8))
     assert large.features == (widest, 8)
     latent = torch.randn(32, 12, generator=torch.Generator().manual_seed(0))
-    text = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    text = torch.randn(32, TEXT_SIZE, generator=torch.Generator().manual_seed(1))
     old, new = FaceModel(small, 20), FaceModel(large, 20)
     old_critic, new_critic = Discriminator(small), Discriminator(large)
     images = upsample(old.generator(latent, 1.0)).detach()
@@ -147,7 +149,7 @@ def test_reals_fade_like_the_generator():
 
 def test_draw_gives_pixels():
     model = FaceModel(stage(8), 20)
-    pixels = model.draw(torch.randn(3, 8), torch.randn(3, 12))
+    pixels = model.draw(torch.randn(3, TEXT_SIZE), torch.randn(3, 12))
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (3, 3, 8, 8)
     assert int(pixels.max()) > int(pixels.min())
