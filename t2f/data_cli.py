@@ -144,7 +144,7 @@ def prepare_command(
         str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
     ] = None,
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
-    judge_steps: Annotated[int, typer.Option(help="Training steps of the judge.")] = 600,
+    judge_steps: Annotated[int, typer.Option(min=5, help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,

@@ -111,7 +111,10 @@ def train_judge(
         judge = Judge(len(data.vocabulary), attribute_sizes(data))
     optimizer = torch.optim.Adam(judge.parameters(), lr=options.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=options.learning_rate, total_steps=options.steps, pct_start=0.1
+        optimizer,
+        max_lr=options.learning_rate,
+        total_steps=options.steps,
+        pct_start=max(0.1, 2 / options.steps),  # two steps of warm-up at least: PyTorch divides by one less
     )
     caches = [split.images(resolution) for resolution in data.resolutions]
     # Half of the batches are of the finest resolution, where there is most to see.
