@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, bar, checked_name, console, ensure_judge, print_json
@@ -75,7 +76,7 @@ def inspect_command(
 
 def write_sheet(found: Inspection, sheet: Path) -> None:
     tiles, captions = zip(*found.sheet, strict=True)
-    picture = captioned_sheet(list(tiles), [shortened(caption) for caption in captions], columns=8, tile=128)
+    picture = captioned_sheet(np.stack(tiles), [shortened(caption) for caption in captions], columns=8, enlarge=1)
     try:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet.write_bytes(png_bytes(picture))
@@ -144,7 +145,7 @@ def prepare_command(
         str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
     ] = None,
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
-    judge_steps: Annotated[int, typer.Option(min=5, help="Training steps of the judge.")] = 600,
+    judge_steps: Annotated[int, typer.Option(min=3, help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,

@@ -75,7 +75,7 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
 def test_a_sweep_on_data_whose_source_changed_is_refused(tmp_path, sweep_file):
     source = write_source(tmp_path / "tiny")
     home = tmp_path / "home"
-    t2f("data", "prepare", source, "--resolution", 16, "--judge-steps", 2, home=home)
+    t2f("data", "prepare", source, "--resolution", 16, "--judge-steps", 3, home=home)
     submit = ("sweep", "submit", sweep_file, "--dry-run")
     assert "would submit" in t2f(*submit, home=home)
     write_pictures(source, "faces/1.png", seed=9)
@@ -108,7 +108,7 @@ def test_further_pictures_without_captions_are_prepared(tmp_path):
     further = write_pictures(tmp_path / "further", "x.png", "Y/y.png", "0.png")
     (further / "copy.png").write_bytes((source / "faces" / "3.png").read_bytes())
     home = tmp_path / "home"
-    command = ("data", "prepare", source, "--resolution", 8, "--judge-steps", 2, "--uncaptioned", further)
+    command = ("data", "prepare", source, "--resolution", 8, "--judge-steps", 3, "--uncaptioned", further)
     counts = "2 of 4 pictures; left out: 1 that are images of the source, 1 that are named like one"
     planned = t2f(*command, "--dry-run", home=home)
     assert "would prepare 12 images with 24 captions into" in planned

@@ -89,7 +89,7 @@ def test_every_format_is_prepared_without_being_named(t2f, tmp_path, name):
 
 
 def test_prepare_then_check(t2f, source, tmp_path):
-    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 2)
+    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 3)
     assert "4 train, 2 validation, 2 test images" in said
     assert "the source is what was prepared" in t2f("data", "check", "faces", "--verify")
     shutil.move(source, tmp_path / "moved")
@@ -106,7 +106,7 @@ def test_bad_pictures_fail_or_are_skipped_with_their_names(t2f, source):
     said = t2f("data", "prepare", source, "--resolution", 4, code=2)
     assert "1 of 8 images cannot be used (to leave it out: --on-bad-image skip)" in said
     assert "0.png is no JPEG, PNG or WebP (it holds HTML or XML" in said
-    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 2, "--on-bad-image", "skip")
+    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 3, "--on-bad-image", "skip")
     assert "skipped: 1 images that cannot be used" in said
 
 

@@ -87,7 +87,7 @@ def test_data_without_attributes_has_no_heads(tiny_data):
     assert len(Judge(30, ()).attribute_heads) == 0
 
 
-@pytest.mark.parametrize("steps", [5, 10])
+@pytest.mark.parametrize("steps", [3, 10])
 def test_few_steps_are_enough_for_the_schedule(tiny_data, steps):
     judge = train_judge(tiny_data, options=JudgeOptions(steps=steps, batch=4))
     assert all(bool(weights.isfinite().all()) for weights in judge.parameters())
