@@ -462,6 +462,8 @@ PRESETS: dict[str, dict[str, Value]] = {
     # Hundreds to thousands of photographs, some or all of them described.
     "modern": {
         "text.embedding": 128,
+        # As in `small`; measured there.
+        "text.word_bag": 128,
         "text.layers": 1,
         "text.pooling": "mean",
         "text.normalise": "on",
