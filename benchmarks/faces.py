@@ -14,13 +14,12 @@ looks for each attribute in the faces. Captions leave out glasses, a beard or th
 for cannot be right but by chance, so the table also gives the share among captions that say the attribute, and what a
 model would reach that reads every word and guesses the rest as often as the training data has it ("ceiling").
 
-Intervals are 95 %: bootstrap over faces for shares, jackknife over blocks of faces for the SWD; with several seeds
+Intervals are 95 %: bootstrap over faces for shares, disjoint blocks of faces for the SWD; with several seeds
 they are the smallest and the largest value of a seed. The last line is a JSON list, one entry for each figure.
 """
 
 import argparse
 import json
-import math
 import os
 import re
 import statistics
@@ -40,26 +39,17 @@ from torch import Tensor
 
 from t2f.data import PreparedData, PrepareOptions, Split, prepare, render_demo
 from t2f.device import configure
+from t2f.drawing import draw, noise
 from t2f.errors import DataError, SpecError
-from t2f.evaluation import (
-    Evaluation,
-    Figure,
-    Pairs,
-    bootstrap_mean,
-    draw,
-    evaluate,
-    noise,
-    reference_for,
-    reference_pairs,
-    right_captions,
-    structural_name,
-)
+from t2f.evaluation import Evaluation, evaluate
 from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
-from t2f.metrics import image_distance
+from t2f.metrics.figures import Figure, mean_figure
 from t2f.networks import FaceModel
+from t2f.pairs import Pairs, reference_pairs, right_captions
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
 from t2f.reading import data_reader
+from t2f.reference import reference_for
 from t2f.settings import PRESETS, Settings, Value
 from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
 from t2f.train import ema_model
@@ -68,7 +58,6 @@ from t2f.trainfile import planned
 from t2f.yamlfile import parse_yaml
 
 SPLIT = "test"
-BLOCKS = 5
 # How a caption says an attribute that it may leave out; skin, hair colour and hair style are always said.
 SAID = {
     "facial_hair": re.compile(r"beard|mo?ustache|shaven|facial hair"),
@@ -257,25 +246,13 @@ def measure(training: Training, data: PreparedData, *, num_images: int) -> Measu
     fakes = draw(training.model, right_captions(split, pairs, reader), noise(training.model, "evaluation", num_images))
     found_NA = judge.attributes(fakes).numpy() == split.attributes_NA[pairs.image_N]
     said = {
-        name: bootstrap_mean(found_NA[says(split, pairs.caption_N, name), column])
+        name: mean_figure(found_NA[says(split, pairs.caption_N, name), column])
         for column, name in enumerate(data.attribute_values)
     }
-    reals = torch.from_numpy(split.images(stage.resolution)[pairs.image_N])
-    structural = structural_name(stage.resolution)
-    floor = reference.floor[structural]
-    value = evaluation.metrics[structural].value / floor
-    half = jackknife_half(reals, fakes) / floor
-    distance = Figure(value=value, low=value - half, high=value + half)
+    structural = "swd" if "swd" in reference.floor else "pixel_distance"
+    floor, found = reference.floor[structural].value, evaluation.metrics[structural]
+    distance = Figure(value=found.value / floor, low=found.low / floor, high=found.high / floor)
     return Measured(evaluation=evaluation, said=said, distance=distance, floor=floor)
-
-
-def jackknife_half(reals: Tensor, fakes: Tensor) -> float:
-    """Half of the image distance's 95 % interval, by leaving out blocks of images."""
-    block_of = torch.arange(len(reals)) % BLOCKS
-    without = [
-        image_distance(reals[block_of != block], fakes[block_of != block], directions=64) for block in range(BLOCKS)
-    ]
-    return 1.96 * math.sqrt((BLOCKS - 1) * statistics.pvariance(without))
 
 
 # Telling

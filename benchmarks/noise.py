@@ -25,9 +25,10 @@ from benchmarks.ablation import Row, images_of, recipe_of
 from benchmarks.faces import demo_data, numbers, seconds_per_image, train
 from t2f.data import PreparedData
 from t2f.device import configure
-from t2f.evaluation import Pairs, draw, noise, reference_pairs, right_captions
-from t2f.metrics import image_distance, laplacian_pyramid
+from t2f.drawing import draw, noise
+from t2f.metrics.wasserstein import image_distance, laplacian_pyramid
 from t2f.networks import FaceModel
+from t2f.pairs import Pairs, reference_pairs, right_captions
 from t2f.reading import data_reader
 from t2f.settings import PRESETS
 from t2f.spec import RESOLUTIONS, StageSpec

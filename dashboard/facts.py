@@ -27,12 +27,23 @@ from dashboard.models import (
 from dashboard.wording import trial_url
 from scheduler import page_reads
 from scheduler.database import Database
-from scheduler.ranking import Standing, rank
+from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
 
 CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake", "diversity")
-PART_ORDER = ("fidelity", "text", "attribute_share", "swd", "colour_distance", "shuffle_gap")
+PART_ORDER = (
+    "fidelity",
+    "text",
+    "attribute_share",
+    "r_precision",
+    "shuffle_gap",
+    "swd",
+    "pixel_distance",
+    "pixel_mmd",
+    "colour_distance",
+)
+NO_PARTS = ("score", "judge_r_precision", "closed_gates")  # shown in places of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,15 +204,17 @@ def stage_run(row: Row, sharers: Iterable[int]) -> StageRun:
         trials=sorted(sharers),
         evaluation_state=row.evaluation_state,
         score=score,
-        parts=[item for item in measured if item.name != "score"],
+        parts=[item for item in measured if item.name not in NO_PARTS],
+        judge=next((item for item in measured if item.name == "judge_r_precision"), None),
+        closed_gates=list(gates_of(row.metrics or {})),
         sample=sample(row.evaluation_id, row.samples, row.evaluated) if row.samples else None,
     )
 
 
-def measures(metrics: Mapping[str, Mapping[str, float | None]] | None) -> list[Measured]:
+def measures(metrics: Mapping[str, Mapping[str, Any]] | None) -> list[Measured]:
     """The metrics, the score's parts first."""
     found = [
-        Measured(name=name, value=entry["value"], low=entry.get("low"), high=entry.get("high"))
+        Measured(name=name, value=entry["value"], low=entry.get("low"), high=entry.get("high"), note=entry.get("note"))
         for name, entry in (metrics or {}).items()
         if entry.get("value") is not None
     ]
@@ -254,6 +267,8 @@ def ranked(rows: SweepRows) -> list[Trial]:
             score=run.score if (run := measured[row.id]) else None,
             scored_at=run.resolution if run else None,
             parts=run.parts if run else [],
+            judge=run.judge if run else None,
+            closed_gates=run.closed_gates if run else [],
             stage_runs=rows.paths.get(row.id, []),
             reason=rows.reasons.get(row.id),
             created=row.created,
@@ -278,6 +293,7 @@ def standing(row: Row, run: StageRun, metric: str) -> Standing:
         stage_run_id=run.id,
         resolution=run.resolution,
         value=values.get(metric),
+        gates=tuple(run.closed_gates),
     )
 
 

@@ -23,6 +23,7 @@ class Measured(Facts):
     value: float
     low: float | None = None
     high: float | None = None
+    note: str | None = Field(default=None, description="what a reader must know beside the number")
 
 
 class Sample(Facts):
@@ -52,6 +53,8 @@ class StageRun(Facts):
     evaluation_state: str | None
     score: Measured | None
     parts: list[Measured] = Field(description="what the score is made from, and what else was measured")
+    judge: Measured | None = Field(description="the judge's own R-precision on real held-out pairs")
+    closed_gates: list[str] = Field(description="what keeps it from winning: text, copies or collapse")
     sample: Sample | None
 
 
@@ -67,6 +70,8 @@ class Trial(Facts):
     score: Measured | None
     scored_at: int | None = Field(description="resolution of the stage that the score was measured at")
     parts: list[Measured]
+    judge: Measured | None = Field(description="the judge's own R-precision on real held-out pairs")
+    closed_gates: list[str] = Field(description="what keeps it from winning: text, copies or collapse")
     stage_runs: list[int] = Field(description="ids, from 4 px up")
     reason: str | None = Field(description="why it was stopped")
     created: float

@@ -7,7 +7,16 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from t2f.gates import MEANING
+
 NAMES_SHOWN = 8
+NAMES = {
+    "r_precision": "R-precision",
+    "pixel_mmd": "pixel MMD",
+    "nearest_face": "nearest other face (reals: 1)",
+    "nearest_training": "nearest training image (held-out reals: 1)",
+    "copied_share": "copies of training images",
+}
 
 
 def decimals(value: float) -> str:
@@ -79,8 +88,10 @@ def trial_names(numbers: Iterable[int]) -> str:
 
 def measure_name(name: str) -> str:
     """A metric's name in words: attribute_hair_colour is "attribute: hair colour"."""
-    if name == "swd":
-        return "SWD"
+    if name.startswith("swd"):
+        return f"SWD at {name.removeprefix('swd_')} px" if name.startswith("swd_") else "SWD"
+    if name in NAMES:
+        return NAMES[name]
     if name.startswith("attribute_") and name != "attribute_share":
         return f"attribute: {name.removeprefix('attribute_').replace('_', ' ')}"
     return name.replace("_", " ")
@@ -107,12 +118,18 @@ def trial_url_by_name(name: str) -> str:
     return trial_url(sweep, int(number))
 
 
+def gates(names: Iterable[str]) -> str:
+    """What the closed gates mean, in a sentence's part."""
+    return "; ".join(f"{MEANING[name]} (gate: {name})" for name in names)
+
+
 FILTERS = {
     "bytes": size,
     "count": count,
     "decimals": decimals,
     "duration": duration,
     "first_line": first_line,
+    "gates": gates,
     "measure_name": measure_name,
     "percent": percent,
     "setting": setting,

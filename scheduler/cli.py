@@ -14,6 +14,8 @@ from rich.table import Table
 from scheduler import commands, reads
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
+from scheduler.judgement import judge_of
+from scheduler.judgement_cli import evaluate_command, rank_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
 from scheduler.reads import StageRun, Sweep
@@ -34,6 +36,7 @@ from t2f.cli import (
 from t2f.data import PreparedData, check_source
 from t2f.data_cli import data_app
 from t2f.errors import UserError
+from t2f.evaluate_cli import judge_line
 from t2f.generate_cli import card_command, generate_command, timelapse_command
 from t2f.photofit_cli import photofit_app
 from t2f.progan_cli import progan_app
@@ -51,6 +54,8 @@ app.add_typer(progan_app, name="progan")
 app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
 app.command("generate")(generate_command)
+app.command("evaluate")(evaluate_command)
+app.command("rank")(rank_command)
 app.command("card")(card_command)
 app.command("timelapse")(timelapse_command)
 
@@ -171,6 +176,7 @@ def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranke
                 "trial": f"{sweep.name}/T{one.standing.number}",
                 "state": one.standing.state,
                 "resolution": one.standing.resolution,
+                "closed_gates": list(one.standing.gates),
                 sweep.resolved.metric: one.standing.value,
             }
             for one in ranking
@@ -195,6 +201,7 @@ def sweep_show(
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
+    console.print(judge_line(judge_of(sweep, progress.stage_runs)))
     varying = sweep.resolved.space.varying
     table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying)
     ranks = {one.standing.trial_id: one for one in ranking}
@@ -202,7 +209,8 @@ def sweep_show(
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
-        measured = (str(one.rank), str(one.standing.resolution), f"{one.standing.value:.3f}") if one else ("", "", "")
+        place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
+        measured = (place, str(one.standing.resolution), f"{one.standing.value:.3f}") if one else ("", "", "")
         values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
         table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values)
     console.print(table)
@@ -254,6 +262,7 @@ def trial_show(
         )
         return
     console.print(f"{trial.name}: {trial.state}")
+    console.print(judge_line(judge_of(sweep, path)))
     for parameter, value in trial.parameters.items():
         console.print(f"  {parameter} = {value}")
     table = Table("px", "stage run", "state", "attempts", "images", "seconds", "score", "weights")
@@ -321,12 +330,15 @@ def best_command(
         sweep.resolved.metric: standing.value,
         "model": str(path),
         "sha256": model.sha256,
+        **({"closed_gates": ", ".join(standing.gates)} if standing.gates else {}),
     }
     if as_json:
         print_json(facts)
         return
     for key, value in facts.items():
         console.print(f"{key}: {value}")
+    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
+    console.print(judge_line(judge_of(sweep, path)))
 
 
 @worker_app.command("ls")

@@ -158,13 +158,16 @@ def trials_on(connection: Connection, stage_run_ids: Iterable[int]) -> Sequence[
 
 
 def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row]:
-    """sweep_id, number, resolution, score of each sweep's best trial: the one that got furthest with the best score
+    """sweep_id, number, resolution, score of each sweep's best trial, in the order of `ranking.rank`: one that passes
+    every gate, got furthest and has the best score
 
     keys: sweep id to its evaluation key; other sweeps' measurements of shared stage runs do not count.
     """
+    num_closed = evaluations.c.metrics["closed_gates"]["value"].as_float()
+    is_behind_gate = case((func.coalesce(num_closed, 0) > 0, 1), else_=0)
     place = func.row_number().over(
         partition_by=demands.c.sweep_id,
-        order_by=(stage_runs.c.resolution.desc(), evaluations.c.score.desc(), trials.c.number),
+        order_by=(is_behind_gate, stage_runs.c.resolution.desc(), evaluations.c.score.desc(), trials.c.number),
     )
     scored = (
         select(demands.c.sweep_id, trials.c.number, stage_runs.c.resolution, evaluations.c.score, place.label("place"))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
-from scheduler.ranking import Ranked, Standing, rank
+from scheduler.ranking import Ranked, Standing, gates_of, rank
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
@@ -56,7 +56,7 @@ class Evaluation:
     id: int
     state: RunState
     score: float | None
-    metrics: Mapping[str, Mapping[str, float | None]]
+    metrics: Mapping[str, Mapping[str, Any]]  # Figure.to_json()
     samples: Mapping[str, Any] | None
     error: str | None
 
@@ -284,6 +284,7 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
                     stage_run_id=last.id,
                     resolution=last.resolution,
                     value=last.evaluation.value(of.resolved.metric),
+                    gates=gates_of(last.evaluation.metrics),
                 )
             )
     return found

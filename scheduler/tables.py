@@ -160,7 +160,7 @@ evaluations = Table(
     Column("worker_id", ForeignKey("workers.id")),
     Column("lease_until", Float),
     Column("ready_at", Float, nullable=False),
-    Column("metrics", JSON),  # name -> {value, low, high}
+    Column("metrics", JSON),  # name -> {value, low, high, note}
     Column("score", Float),
     Column("samples", JSON),  # {"uri": ..., "captions": [...], "seeds": [...], "tile": px}
     Column("seconds", Float, nullable=False),

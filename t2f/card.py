@@ -29,7 +29,9 @@ class ModelCard:
 
     data: Mapping[str, Any] = field(default_factory=dict)  # name, key, source format, images and captions by split
     cleaning: Mapping[str, Any] = field(default_factory=dict)  # mode and hash of the rules that cleaned the captions
-    scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # each with value, low and high
+    scores: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # each with value, low, high and perhaps a note
     scored_on: Mapping[str, Any] = field(default_factory=dict)  # split, images, judge
     not_for: tuple[str, ...] = NOT_FOR
 
@@ -37,9 +39,7 @@ class ModelCard:
         return {**asdict(self), "not_for": list(self.not_for)}
 
 
-def card_of(
-    data: PreparedData, *, scores: Mapping[str, Mapping[str, float | None]], scored_on: Mapping[str, Any]
-) -> ModelCard:
+def card_of(data: PreparedData, *, scores: Mapping[str, Mapping[str, Any]], scored_on: Mapping[str, Any]) -> ModelCard:
     """The card of a model that was trained on this data and got these scores."""
     manifest = data.manifest
     return ModelCard(
@@ -123,7 +123,7 @@ def data_lines(data: Mapping[str, Any], cleaning: Mapping[str, Any]) -> list[str
     return lines
 
 
-def score_lines(scores: Mapping[str, Mapping[str, float | None]], scored_on: Mapping[str, Any]) -> list[str]:
+def score_lines(scores: Mapping[str, Mapping[str, Any]], scored_on: Mapping[str, Any]) -> list[str]:
     """Each score with its interval, and what it was measured on."""
     if not scores:
         return ["not measured"]
@@ -132,5 +132,6 @@ def score_lines(scores: Mapping[str, Mapping[str, float | None]], scored_on: Map
     for name, figure in scores.items():
         low, high = figure.get("low"), figure.get("high")
         interval = "" if low is None or high is None else f"  ({low:.3f} to {high:.3f})"
-        lines.append(f"{name:24} {figure['value']:8.3f}{interval}")
+        note = f"  {figure['note']}" if figure.get("note") else ""
+        lines.append(f"{name:24} {figure['value']:8.3f}{interval}{note}")
     return lines

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ from t2f.threads import quiet_threads
 from t2f.trainfile import read_training_file
 
 if TYPE_CHECKING:
+    from t2f.metrics.figures import Figure
     from t2f.ranks import Ranks
     from t2f.train import TrainingRequest
 
@@ -159,9 +160,10 @@ def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
         def stage_done(done: TrainedStage) -> None:
             progress.update(tasks[done.resolution], completed=progress.tasks[tasks[done.resolution]].total)
             score = done.evaluation.metrics["score"]
+            interval = "" if score.low is None else f" ({score.low:.3f} to {score.high:.3f})"
             console.print(
-                f"{done.resolution} px: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
-                f"{done.seconds:.0f} s, weights {done.weights_sha256[:16]}"
+                f"{done.resolution} px: score {score.value:.3f}{interval}, "
+                f"{done.seconds:.0f} s, weights {done.weights_sha256[:16]}{judged(done.evaluation.metrics)}"
             )
 
         train(
@@ -172,3 +174,10 @@ def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
             ),
             stage_done=stage_done,
         )
+
+
+def judged(metrics: "Mapping[str, Figure]") -> str:
+    """How far to trust the judge, and which gates are closed: to be said beside a score."""
+    judge, gates = metrics.get("judge_r_precision"), metrics.get("closed_gates")
+    said = "" if judge is None else f"; judge's R-precision on real pairs {judge.value:.3f}, {judge.note}"
+    return said if gates is None or not gates.note else f"{said}; gates closed: {gates.note}"

@@ -24,6 +24,7 @@ from t2f.data import (
 )
 from t2f.data.inspection import Inspection, Spread, inspect
 from t2f.errors import DataError
+from t2f.evaluate_cli import say_judge
 from t2f.pictures import captioned_sheet, png_bytes
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: one's own and the demo's.")
@@ -176,6 +177,7 @@ def prepare_command(
             source, format=format, out=out, options=options, uncaptioned=further, replace=replace, progress=progress
         )
     say_prepared(data, ensure_judge(data, steps=judge_steps))
+    say_judge(data)
 
 
 def say_planned(content: Content, out: Path) -> None:

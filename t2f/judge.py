@@ -64,6 +64,10 @@ class Judge(nn.Module):
             x = functional.relu(convolution(x))
         return x.flatten(1)
 
+    def pooled_features(self, images_B3RR: Tensor) -> Tensor:
+        """features_B128: the last convolution's means over the picture, for distances between sets."""
+        return self.features(images_B3RR).unflatten(1, (-1, 16)).mean(dim=2)
+
     def embed_images(self, images_B3RR: Tensor) -> Tensor:
         return functional.normalize(self.image_out(self.features(images_B3RR)), dim=1)
 
@@ -77,13 +81,9 @@ class Judge(nn.Module):
         return functional.normalize(self.text_out(pooled_BF), dim=1)
 
     @torch.no_grad()
-    def matches(self, images_N3RR: Tensor, tokens_NT: Tensor, lengths_N: Tensor) -> Tensor:
-        """The cosine between each image and its caption: matches_N in [-1, 1]."""
-        found = []
-        for rows in torch.arange(len(images_N3RR)).split(256):
-            images_BJ = self.embed_images(images_N3RR[rows])
-            found.append((images_BJ * self.embed_text(tokens_NT[rows], lengths_N[rows])).sum(dim=1))
-        return torch.cat(found)
+    def embed_all_images(self, images_N3RR: Tensor) -> Tensor:
+        """`embed_images` of any number of pictures."""
+        return torch.cat([self.embed_images(images) for images in images_N3RR.split(256)])
 
     @torch.no_grad()
     def attributes(self, images_N3RR: Tensor) -> Tensor:

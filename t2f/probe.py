@@ -8,7 +8,7 @@ from t2f.errors import SpecError
 from t2f.spec import digest
 
 # Raised whenever the same evaluation of the same weights would give other figures than before.
-METRIC_VERSION = 1
+METRIC_VERSION = 2
 # In place of a judge's hash where the data has no captions: there is nothing to judge, and the score is the fidelity.
 NO_JUDGE = "none"
 # The one row of the wall where there are no captions: faces of noise alone.

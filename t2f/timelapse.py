@@ -22,8 +22,8 @@ from torch import Tensor
 from t2f.checkpoint import load_tensors
 from t2f.data import Vocabulary
 from t2f.data.files import read_json
+from t2f.drawing import noise
 from t2f.errors import CheckpointError, SpecError
-from t2f.evaluation import noise
 from t2f.generate import open_bundle
 from t2f.metadata import read_metadata
 from t2f.networks import FaceModel, start_as_identity, take_over

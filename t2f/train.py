@@ -14,7 +14,7 @@ from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData
 from t2f.device import configure, default_device, numerics_class
 from t2f.errors import CheckpointError, UserError
-from t2f.evaluation import Evaluation, evaluate, reference_for
+from t2f.evaluation import Evaluation, evaluate
 from t2f.generate import init_weights, open_bundle, save_bundle
 from t2f.judge import Judge, load_judge
 from t2f.networks import FaceModel
@@ -22,6 +22,7 @@ from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
 from t2f.ranks import Ranks
 from t2f.reading import data_reader
+from t2f.reference import reference_for
 from t2f.run import Ending, Order, run_stage
 from t2f.spec import StageSpec, TrainingSpec, stage_keys
 from t2f.stages import Position, num_steps

@@ -28,7 +28,7 @@ from t2f.spec import StageSpec
 from t2f.stages import Position
 from t2f.train import evaluate_state
 from t2f.trainer import DivergedError, StageTrainer
-from workers.files import Files, checkpoint_uri, samples_uri
+from workers.files import Files, checkpoint_uri, parts_uri, samples_uri
 from workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -280,6 +280,7 @@ def measure(assignment: Assignment, workplace: Workplace, progress: Progress) ->
     stored = workplace.files.put(
         samples_uri(assignment.evaluation_id, assignment.attempt), png_bytes(wall(result.wall, columns=spec.seeds))
     )
+    parts = workplace.files.put(parts_uri(assignment.evaluation_id, assignment.attempt), result.parts_bytes())
     store.finish_evaluation(
         assignment.evaluation_id,
         assignment.attempt,
@@ -291,6 +292,7 @@ def measure(assignment: Assignment, workplace: Workplace, progress: Progress) ->
             "captions": list(spec.captions),
             "seeds": spec.seeds,
             "tile": stage.resolution,
+            "parts": {"uri": parts.uri, "sha256": parts.sha256},
         },
         seconds=time.monotonic() - begun,
     )

@@ -47,3 +47,8 @@ def checkpoint_uri(stage_run_id: int, attempt: int, images: int) -> str:
 
 def samples_uri(evaluation_id: int, attempt: int) -> str:
     return f"evaluations/{evaluation_id}/{attempt}/samples.png"
+
+
+def parts_uri(evaluation_id: int, attempt: int) -> str:
+    """The values of single images and blocks, by which evaluations are compared."""
+    return f"evaluations/{evaluation_id}/{attempt}/parts.json"

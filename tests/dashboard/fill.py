@@ -199,7 +199,7 @@ class Filler:
         self.insert("events", at=self.now - 50, kind=kind, sweep_id=sweep, trial_id=trial, payload=payload)
 
 
-def metrics(score: float, *, text: bool) -> dict[str, dict[str, float | None]]:
+def metrics(score: float, *, text: bool) -> dict[str, dict[str, Any]]:
     """What an evaluation measures, around a score."""
     found = {
         "score": {"value": score, "low": max(0.0, score - 0.03), "high": min(1.0, score + 0.03)},
@@ -214,6 +214,9 @@ def metrics(score: float, *, text: bool) -> dict[str, dict[str, float | None]]:
         "attribute_share": {"value": 0.2 + score / 2, "low": 0.18 + score / 2, "high": 0.22 + score / 2},
         "attribute_hair_colour": {"value": 0.3 + score / 2},
         "attribute_skin": {"value": 0.25 + score / 2},
+        "r_precision": {"value": score / 2, "low": score / 3, "high": score, "note": "1 against 99, chance 1%"},
+        "judge_r_precision": {"value": 0.91, "low": 0.88, "high": 0.94, "note": "1 against 99, chance 1%"},
+        "closed_gates": {"value": 0.0, "low": None, "high": None},
     }
     if text:
         found["text"] = {"value": score * 0.9, "low": max(0.0, score * 0.9 - 0.05), "high": score * 0.9 + 0.05}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from dashboard.app import create_app
 from scheduler.home import Home
+from scheduler.tables import evaluations
 from tests.dashboard.client import Client
 from tests.dashboard.conftest import fill
 from tests.dashboard.fill import Filler, fill_large
@@ -47,6 +48,35 @@ def test_a_trial_shows_every_stage(client):
     assert [stage["resolution"] for stage in found["stages"]] == [4, 8, 16, 32]
     assert [attempt["outcome"] for attempt in found["stages"][0]["attempts"]] == ["lost", "done"]
     assert found["stages"][0]["curves"]["loss_d"]
+
+
+def test_the_judge_says_what_it_can_do_beside_what_it_said(client):
+    page = client.get("/sweeps/demo/trials/4").text
+    assert "The judge's own R-precision on real held-out pairs: 0.910 (0.880–0.940), 1 against 99, chance 1%." in page
+    assert "judge_r_precision" not in page
+    found = client.get("/api/v1/sweeps/demo/trials/4").json()
+    assert found["judge"]["value"] == 0.91
+    assert "closed_gates" not in {part["name"] for part in found["parts"]}
+    assert next(part for part in found["parts"] if part["name"] == "r_precision")["note"] == "1 against 99, chance 1%"
+
+
+def test_what_is_behind_a_gate_has_no_rank_and_says_why(client, place):
+    best = client.get("/api/v1/sweeps/demo").json()["ranking"][0]
+    database = place.open()
+    with database.write.begin() as connection:
+        mine = evaluations.c.stage_run_id == best["stage_runs"][-1]
+        (metrics,) = connection.execute(sa.select(evaluations.c.metrics).where(mine)).scalars()
+        metrics = {**metrics, "closed_gates": {"value": 1.0, "low": None, "high": None, "note": "copies"}}
+        connection.execute(sa.update(evaluations).where(mine).values(metrics=metrics))
+    database.close()
+    found = client.get("/api/v1/sweeps/demo").json()
+    behind = next(trial for trial in found["ranking"] if trial["number"] == best["number"])
+    assert (behind["rank"], behind["closed_gates"]) == (None, ["copies"])
+    assert found["ranking"][0]["number"] != best["number"]
+    assert found["best_trial"] == found["ranking"][0]["name"], "the list of sweeps chooses as the ranking does"
+    page = client.get(f"/sweeps/demo/trials/{best['number']}").text
+    assert "Not ranked: it returns training images (gate: copies)." in page
+    assert "not ranked: it returns training images (gate: copies)" in client.get("/sweeps/demo").text
 
 
 def test_workers_are_a_plain_table(client):

@@ -15,6 +15,7 @@ import pytest
 
 from scheduler import commands, reads
 from scheduler.home import Home
+from scheduler.judgement import judge_sweep
 from scheduler.states import SweepState, TrialState
 from scheduler.store import Store
 from t2f.checkpoint import file_sha256
@@ -112,6 +113,10 @@ def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, 
     for run in progress.stage_runs:
         assert run.evaluation.metrics["score"]["value"] == run.evaluation.score
         assert (place.files / run.evaluation.samples["uri"]).read_bytes().startswith(b"\x89PNG")
+        parts = run.evaluation.samples["parts"]
+        assert file_sha256(place.files / parts["uri"]) == parts["sha256"]
+    found = judge_sweep(database, place.files, sweep, metric=None)
+    assert all(one.wins for one in found.places), "what comparing takes was kept with every evaluation"
     assert reads.workers(database) == [], "workers say goodbye"
 
 

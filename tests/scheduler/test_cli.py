@@ -18,10 +18,15 @@ from tests.t2f.helpers import write_bundle
 T2F = [sys.executable, "-m", "scheduler"]
 
 
-def t2f(*words: object, home: Path | None = None, code: int = 0) -> str:
-    """What the command prints; its errors where it is to end with another code than 0."""
+def t2f(*words: object, home: Path | None = None, code: int = 0, path: Path | None = None) -> str:
+    """What the command prints; its errors where it is to end with another code than 0.
+
+    path: a folder of further packages.
+    """
     place = ["--home", str(home)] if home else []
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    if path is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [*T2F, *map(str, words), *place], capture_output=True, text=True, timeout=120, env=environment, check=False
     )

@@ -1,15 +1,29 @@
 """Ranking: furthest first, then the metric, and nothing that is no number."""
 
-from scheduler.ranking import Standing, rank
+from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import TrialState
 
 
-def standing(number: int, resolution: int, value: float | None, state=TrialState.COMPLETE, run: int | None = None):
-    run = run if run is not None else 100 + number
-    return Standing(trial_id=number, number=number, state=state, stage_run_id=run, resolution=resolution, value=value)
+def standing(
+    number: int,
+    resolution: int,
+    value: float | None,
+    state=TrialState.COMPLETE,
+    run: int | None = None,
+    gates: tuple[str, ...] = (),
+):
+    return Standing(
+        trial_id=number,
+        number=number,
+        state=state,
+        stage_run_id=run if run is not None else 100 + number,
+        resolution=resolution,
+        value=value,
+        gates=gates,
+    )
 
 
-def numbers(ranked) -> list[tuple[int, int]]:
+def numbers(ranked) -> list[tuple[int | None, int]]:
     return [(one.rank, one.standing.number) for one in ranked]
 
 
@@ -32,3 +46,16 @@ def test_values_that_are_no_numbers_and_broken_trials_never_rank():
 def test_trials_on_one_stage_run_share_a_rank():
     found = rank([standing(0, 8, 0.5, run=1), standing(1, 8, 0.5, run=1), standing(2, 8, 0.1)], goal="maximize")
     assert numbers(found) == [(1, 0), (1, 1), (3, 2)]
+
+
+def test_behind_a_gate_nobody_has_a_rank_however_good():
+    found = rank([standing(0, 32, 0.9, gates=("copies",)), standing(1, 16, 0.2), standing(2, 32, 0.4)], goal="maximize")
+    assert numbers(found) == [(1, 2), (2, 1), (None, 0)]
+    alone = rank([standing(0, 32, 0.1, gates=("text",)), standing(1, 32, 0.2, gates=("text",))], goal="maximize")
+    assert numbers(alone) == [(None, 1), (None, 0)]
+
+
+def test_gates_are_read_from_the_figures_of_an_evaluation():
+    assert gates_of({}) == ()
+    assert gates_of({"closed_gates": {"value": 0.0, "low": None, "high": None}}) == ()
+    assert gates_of({"closed_gates": {"value": 2.0, "note": "text, collapse"}}) == ("text", "collapse")

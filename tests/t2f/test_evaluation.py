@@ -1,6 +1,6 @@
-"""The score and its parts."""
+"""Evaluating a stage: complete, repeatable, and without captions too; its reference and its key."""
 
-import math
+import json
 import shutil
 from dataclasses import replace
 
@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from t2f import evaluation
+from t2f import reference as reference_module
 from t2f.errors import SpecError
-from t2f.evaluation import Figure, Reference, evaluate, measure_reference, reference_for, reference_pairs
+from t2f.evaluation import evaluate
 from t2f.judge import load_judge
+from t2f.metrics.builtin import STAGE_END
+from t2f.metrics.comparison import measure_all
 from t2f.networks import FaceModel
+from t2f.pairs import reference_pairs
 from t2f.probe import NO_CAPTIONS, NO_JUDGE, EvaluationSpec
 from t2f.reading import data_reader
+from t2f.reference import Reference, compare, measure_bounds, reference_for
+from t2f.score import score_figures
 from t2f.trainfile import ProbeSection
 from tests.t2f.helpers import tiny_stages
 
@@ -36,56 +41,6 @@ def spec(data, sha256: str, **changes) -> EvaluationSpec:
     return EvaluationSpec(**{**values, **changes})
 
 
-def reference(**changes) -> Reference:
-    values = {
-        "resolution": 16,
-        "num_images": 24,
-        "floor": {"swd": 10.0, "colour_distance": 0.1},
-        "ceiling": {"swd": 1000.0, "colour_distance": 0.9},
-        "shuffle_gap": Figure(value=0.8, low=0.7, high=0.9),
-    }
-    return Reference(**{**values, **changes})
-
-
-def test_fidelity_is_a_place_between_ceiling_and_floor_on_a_log_scale():
-    at = evaluation.fidelity
-    assert at({"swd": 10.0}, reference()) == pytest.approx(1)
-    assert at({"swd": 1000.0}, reference()) == pytest.approx(0)
-    assert at({"swd": 100.0}, reference()) == pytest.approx(0.5)
-    assert at({"swd": 5.0}, reference()) == 1
-    assert at({"swd": 5000.0}, reference()) == 0
-    both = (0.5 + math.log(0.9 / 0.3) / math.log(0.9 / 0.1)) / 2
-    assert at({"swd": 100.0, "colour_distance": 0.3}, reference()) == pytest.approx(both)
-
-
-def test_text_is_the_share_of_the_reals_gap_or_not_measurable():
-    gaps = np.full(50, 0.4)
-    assert evaluation.text_figures(gaps, reference())["text"].value == pytest.approx(0.5)
-    assert evaluation.text_figures(gaps * 3, reference())["text"].value == 1
-    assert evaluation.text_figures(-gaps, reference())["text"].value == 0
-    unknown = reference(shuffle_gap=Figure(value=0.01, low=-0.01, high=0.03))
-    assert "text" not in evaluation.text_figures(gaps, unknown)
-
-
-def test_score_is_the_geometric_mean_or_fidelity_alone():
-    parts = {"fidelity": Figure(value=0.49, low=0.4, high=0.6), "text": Figure(value=0.25, low=0.2, high=0.3)}
-    score = evaluation.score_figure(parts)
-    assert score.value == pytest.approx(0.35)
-    assert 0 < score.low < 0.35 < score.high < 1
-    assert evaluation.score_figure({"fidelity": parts["fidelity"]}) == parts["fidelity"]
-    nothing = evaluation.score_figure({**parts, "text": Figure(value=0.0, low=0.0, high=0.1)})
-    assert (nothing.value, nothing.low) == (0, 0)
-
-
-def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
-    random = np.random.default_rng(0)
-    covered = 0
-    for _ in range(100):
-        figure = evaluation.bootstrap_mean(random.normal(0.3, 1.0, 60))
-        covered += figure.low <= 0.3 <= figure.high
-    assert 88 <= covered <= 100
-
-
 def test_reference_pairs_are_fixed_and_wrong_captions_wrong(tiny_data):
     split = tiny_data.split("train")
     one, two = reference_pairs(split, 100), reference_pairs(split, 100)
@@ -95,11 +50,19 @@ def test_reference_pairs_are_fixed_and_wrong_captions_wrong(tiny_data):
     assert set(one.image_N) == set(range(split.size)), "a larger number goes through every image"
 
 
+def measured(data, judge, found_spec, resolution: int) -> Reference:
+    """A reference that is not remembered."""
+    bounds = measure_bounds(data, judge, resolution=resolution, spec=found_spec, metrics=STAGE_END)
+    floor = {name: figure for one in bounds.values() for name, figure in one.floor.items()}
+    ceiling = {name: figure for one in bounds.values() for name, figure in one.ceiling.items()}
+    return Reference(resolution=resolution, num_images=found_spec.num_images, floor=floor, ceiling=ceiling)
+
+
 def test_evaluation_is_repeatable_and_complete(tiny_data, judge):
     stage = tiny_stages(tiny_data)[2]
     model = FaceModel(stage, len(tiny_data.vocabulary)).eval()
     found_spec = spec(tiny_data, judge[1])
-    ref = measure_reference(tiny_data, judge[0], resolution=16, num_images=24, split="validation")
+    ref = measured(tiny_data, judge[0], found_spec, 16)
     state = torch.random.get_rng_state()
     given = {"judge": judge[0], "reader": data_reader(stage, tiny_data), "reference": ref, "spec": found_spec}
     one, two = (evaluate(model, resolution=16, data=tiny_data, **given) for _ in range(2))
@@ -107,12 +70,18 @@ def test_evaluation_is_repeatable_and_complete(tiny_data, judge):
     assert one.metrics == two.metrics
     assert np.array_equal(one.wall, two.wall)
     assert one.wall.shape == (6, 3, 16, 16)
-    expected = {"swd", "colour_distance", "fidelity", "shuffle_gap", "score", "attribute_share"}
+    expected = {"swd", "colour_distance", "fidelity", "shuffle_gap", "score", "attribute_share", "nearest_face"}
+    expected |= {"copied_share", "closed_gates"}
     assert expected <= set(one.metrics)
     assert {f"attribute_{name}" for name in tiny_data.attribute_values} <= set(one.metrics)
     for name in ("score", "fidelity", "attribute_share"):
         figure = one.metrics[name]
         assert 0 <= figure.low <= figure.value <= figure.high <= 1
+    parts = json.loads(one.parts_bytes())
+    num_images = tiny_data.split("validation").size
+    assert len(parts["shuffle_gap"]["parts"]) == num_images, "24 faces for so few images"
+    assert len(parts["score"]["parts"]) == num_images // 2
+    assert one.metrics_json()["closed_gates"]["note"] == "text", "it was never trained"
 
 
 @pytest.fixture
@@ -128,11 +97,13 @@ def test_data_without_captions_is_scored_by_fidelity(bare):
     found_spec = ProbeSection(seeds=5, images=24).evaluation(bare, NO_JUDGE)
     assert (found_spec.captions, found_spec.split) == (("",), "validation")
     ref = reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec)
-    assert ref.shuffle_gap is None
+    assert "shuffle_gap" not in ref.floor
+    assert ref.judge is None
     assert reference_for(bare, None, NO_JUDGE, resolution=16, spec=found_spec) == ref
     given = {"judge": None, "reader": data_reader(stage, bare), "reference": ref, "spec": found_spec}
     one, two = (evaluate(model, resolution=16, data=bare, **given) for _ in range(2))
-    assert set(one.metrics) == {"swd", "colour_distance", "fidelity", "score"}
+    copying = {"nearest_face", "nearest_training", "copied_share", "closed_gates"}
+    assert set(one.metrics) == {"swd", "colour_distance", "fidelity", "score", *copying}
     assert one.metrics["score"] == one.metrics["fidelity"]
     assert one.metrics == two.metrics
     assert one.wall.shape == (5, 3, 16, 16)
@@ -152,12 +123,12 @@ def test_images_without_captions_do_not_change_a_reference(tiny_data, mixed_data
         assert np.array_equal(one.image_N, two.image_N)
         assert np.array_equal(one.caption_N, two.caption_N)
         assert np.array_equal(one.wrong_N, two.wrong_N)
-        measured = [
-            measure_reference(data, judge[0], resolution=8, num_images=24, split=split)
-            for data in (tiny_data, mixed_data)
-        ]
-        # The ceiling is an untrained generator's, whose noise and captions are the same too.
-        assert measured[0] == measured[1]
+        one, two = (measured(data, judge[0], spec(data, judge[1], split=split), 8) for data in (tiny_data, mixed_data))
+        # The ceiling is an untrained generator's, whose noise and captions are the same too. Only how near training
+        # images are is another matter when there are more of them.
+        for name in one.floor.keys() - {"nearest_training", "copied_share"}:
+            assert one.floor[name] == two.floor[name], name
+            assert one.ceiling[name] == two.ceiling[name], name
     probe = ProbeSection()
     assert probe.evaluation(mixed_data, "x").captions == probe.evaluation(tiny_data, "x").captions
 
@@ -172,21 +143,26 @@ def test_captions_of_a_probe_fit_the_data(tiny_data, bare_data):
             spec(tiny_data, "x", captions=captions)
 
 
-def test_reals_score_near_one_and_an_untrained_generator_near_zero(tiny_data, judge):
-    ref = measure_reference(tiny_data, judge[0], resolution=16, num_images=48, split="validation")
+def test_reals_score_near_one_and_noise_near_zero(tiny_data, judge):
+    ref = measured(tiny_data, judge[0], spec(tiny_data, judge[1], num_images=48), 16)
     split = tiny_data.split("validation")
     pairs = reference_pairs(split, 48)
     reals = torch.from_numpy(split.images(16)[pairs.image_N])
     noise = torch.randint(0, 256, reals.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert evaluation.fidelity(evaluation.distances(reals, reals), ref) == 1
+
+    def scored(faces):
+        found = measure_all(compare(faces, tiny_data, judge[0], split="validation"), STAGE_END)
+        return score_figures(found, floor=ref.floor, ceiling=ref.ceiling)
+
+    assert scored(reals)["score"].value == 1
     # Seven held-out pictures make a rough floor; noise is still far from it.
-    assert evaluation.fidelity(evaluation.distances(reals, noise), ref) < 0.6
+    assert scored(noise)["fidelity"].value < 0.6
 
 
 def test_a_reference_is_measured_once_and_remembered(tiny_data, judge, monkeypatch):
     found_spec = spec(tiny_data, judge[1])
     first = reference_for(tiny_data, *judge, resolution=4, spec=found_spec)
-    monkeypatch.setattr(evaluation, "measure_reference", None)
+    monkeypatch.setattr(reference_module, "measure_bounds", None)
     assert reference_for(tiny_data, *judge, resolution=4, spec=found_spec) == first
 
 

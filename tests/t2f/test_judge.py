@@ -10,8 +10,8 @@ import torch
 from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
 from t2f.cli import ensure_judge
 from t2f.errors import DataError
-from t2f.evaluation import caption_tokens, reference_pairs
 from t2f.judge import Judge, JudgeOptions, attribute_sizes, judge_path, load_judge, train_judge
+from t2f.pairs import caption_tokens, reference_pairs
 from t2f.probe import NO_JUDGE
 
 OPTIONS = JudgeOptions(steps=120, batch=48)
@@ -26,8 +26,11 @@ def test_it_learns_which_caption_fits(tiny_data, judge):
     split = tiny_data.split("train")
     pairs = reference_pairs(split, split.size)
     images = torch.from_numpy(split.images(16)[pairs.image_N])
-    right = judge.matches(images, *caption_tokens(split, pairs.caption_N))
-    wrong = judge.matches(images, *caption_tokens(split, pairs.wrong_N))
+    codes = judge.embed_all_images(images)
+    right, wrong = (
+        (codes * judge.embed_text(*caption_tokens(split, captions))).sum(dim=1).detach()
+        for captions in (pairs.caption_N, pairs.wrong_N)
+    )
     assert float((right > wrong).float().mean()) > 0.95
     found = judge.attributes(images).numpy() == split.attributes_NA[pairs.image_N]
     column = list(tiny_data.attribute_values).index("hair_colour")

@@ -1,0 +1,129 @@
+"""`t2f evaluate` and `t2f rank`: how good a model is, and what a sweep's ranking is worth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from scheduler import reads
+from scheduler.home import Home
+from scheduler.judgement import MEAN_RANK, Judgement, Place, judge_sweep
+from scheduler.states import RunState
+from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
+from t2f.data import PreparedData
+from t2f.errors import DataError, UserError
+from t2f.evaluate_cli import EvaluateOptions, Subject, bundle_subject, evaluate_subject, gates_line, judge_line, number
+from t2f.spec import StageSpec
+
+TIES_SHOWN = 6
+
+
+def evaluate_command(
+    target: Annotated[str, typer.Argument(help="A model bundle, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Only this figure; several times. Default: all.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="validation (the default) or test, which only the end asks for.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Faces to draw and measure.")] = 2000,
+    inception: Annotated[Path | None, typer.Option(help="Inception's weights, for FID and KID.")] = None,
+    data: Annotated[str | None, typer.Option(help="Prepared data other than that of the model's training.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on held-out images: every metric with its interval, beside real images and an untrained model."""
+    options = EvaluateOptions(
+        metrics=metric or [], split=split, images=images, inception=inception, as_json=as_json, dry_run=dry_run
+    )
+    path = Path(target)
+    if path.is_file():
+        subject = bundle_subject(path, home, data)
+    elif path.suffix == ".safetensors":
+        raise UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
+    elif data is not None:
+        raise UserError(f"--data goes with a model bundle; {target} is measured on the data of its sweep")
+    else:
+        subject = trial_subject(target, Home(path=home))
+    evaluate_subject(subject, options)
+
+
+def trial_subject(target: str, place: Home) -> Subject:
+    """A trial's sealed stage run: the deepest one, or that of the resolution after an @."""
+    name, _, resolution = target.partition("@")
+    database = place.open()
+    trial = reads.trial(database, name)
+    sweep = reads.sweep(database, trial.sweep_name)
+    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])
+    sealed = {str(run.resolution): run for run in path if run.state == RunState.DONE}
+    run = sealed.get(resolution or max(sealed, key=int, default=""))
+    if run is None:
+        there = ", ".join(f"{name}@{one}" for one in sealed) or "none yet"
+        raise UserError(f"{trial.name} has no sealed stage of {resolution or 'any'} px; there are: {there}")
+    data = PreparedData.open(place.data / sweep.data_name)
+    if data.key != sweep.data_key:
+        raise DataError(
+            f"the data set {sweep.data_name!r} changed since {sweep.name} was submitted; prepare the old data again"
+        )
+
+    def opened():
+        # Only evaluating waits for torch.
+        from t2f.checkpoint import load_tensors
+        from t2f.reading import data_reader
+        from t2f.train import ema_model
+
+        stage = StageSpec.from_json(run.spec)
+        checkpoint = reads.sealed_checkpoint(database, run.id)
+        state, _ = load_tensors(place.files / checkpoint.uri, sha256=checkpoint.sha256)
+        return ema_model(stage, state, len(data.vocabulary)), data_reader(stage, data)
+
+    return Subject(name=trial.name, resolution=run.resolution, data=data, open=opened)
+
+
+def rank_command(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    metric: Annotated[str | None, typer.Option(help=f"A metric, or {MEAN_RANK}. Default: the sweep's own.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Rank a sweep's trials, with intervals, chances to win, ties, and what keeps a trial out."""
+    place = Home(path=home)
+    database = place.open()
+    found = judge_sweep(database, place.files, reads.sweep(database, name), metric=metric)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_judgement(found)
+
+
+def print_judgement(found: Judgement) -> None:
+    by = f"mean rank over {', '.join(found.metrics)}" if found.metric == MEAN_RANK else found.metric
+    direction = {"lower": ", lower is better", "higher": "", "neither": ", read it beside the reals'"}[found.better]
+    console.print(f"{found.sweep} by {by}{direction}")
+    console.print(judge_line(found.judge))
+    table = Table("rank", "trial", "state", "px", found.metric, "95 % interval", "beats the next", "ties with")
+    passed = [one for one in found.places if not one.gates]
+    for place, following in zip(passed, [*passed[1:], None], strict=True):
+        table.add_row(*cells(place, following))
+    console.print(table)
+    for place in found.places:
+        if place.gates:
+            value = f"{found.metric} {number(place.value.value)} at {place.resolution} px"
+            console.print(f"not ranked: {place.trial}, {value}; {gates_line(place.gates)}")
+    for resolution, figure in found.correlations.items():
+        if figure is not None:
+            console.print(
+                f"rank at {resolution} px against the final one: Spearman {figure.value:.2f} "
+                f"({figure.low:.2f} to {figure.high:.2f}), {figure.note}"
+            )
+
+
+def cells(place: Place, following: Place | None) -> tuple[str, ...]:
+    figure = place.value
+    interval = "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
+    chance = place.wins.get(f"T{following.number}") if following is not None else None
+    beats = "" if chance is None else f"{chance:.0%}"
+    ties = ", ".join(place.ties[:TIES_SHOWN])
+    more = f" and {len(place.ties) - TIES_SHOWN} more" if len(place.ties) > TIES_SHOWN else ""
+    rank, px = str(place.rank), str(place.resolution)
+    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, ties + more
