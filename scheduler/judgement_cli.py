@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scheduler import reads
@@ -101,7 +102,10 @@ def print_judgement(found: Judgement) -> None:
     direction = {"lower": ", lower is better", "higher": "", "neither": ", read it beside the reals'"}[found.better]
     console.print(f"{found.sweep} by {by}{direction}")
     console.print(judge_line(found.judge))
-    table = Table("rank", "trial", "state", "px", found.metric, "95 % interval", "beats the next", "ties with")
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("rank", "trial", "state", "px", found.metric, "95 % interval", "beats next"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("ties with", min_width=9)
     passed = [one for one in found.places if not one.gates]
     for place, following in zip(passed, [*passed[1:], None], strict=True):
         table.add_row(*cells(place, following))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from t2f.cli import bar, checked_name, console, print_json
@@ -15,6 +16,8 @@ from t2f.gates import MEANING
 from t2f.probe import NO_JUDGE
 from t2f.threads import quiet_threads
 from t2f.trainfile import ProbeSection
+
+BETTER_SIGN = {"higher": "↑", "lower": "↓", "neither": ""}
 
 if TYPE_CHECKING:
     from t2f.networks import FaceModel
@@ -165,17 +168,23 @@ def print_report(subject: Subject, report: "Report") -> None:
         console.print("the TRAINING split: the model has seen these images, so its figures are too good")
     judge = {"sha256": report.judge_sha256, "r_precision": report.judge and report.judge.to_json()}
     console.print(judge_line(judge))
-    table = Table("figure", "value", "95 % interval", "reals", "untrained", "better", "note")
+    # Names are never cut: what has no room in 80 columns stands under the table.
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("figure", "", "value", "95 % interval", "reals", "untrained"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "figure" else "right")
     for line in report.lines:
         if line.figure is None:
-            table.add_row(line.name, "-", "", "", "", "", line.reason)
             continue
         low, high = line.figure.low, line.figure.high
         interval = "" if low is None else f"{number(low)} to {number(high)}"
         bounds = ["" if bound is None else number(bound) for bound in (line.floor, line.ceiling)]
-        better = "" if line.better == "neither" else line.better
-        table.add_row(line.name, number(line.figure.value), interval, *bounds, better, line.figure.note or "")
+        table.add_row(line.name, BETTER_SIGN[line.better], number(line.figure.value), interval, *bounds)
     console.print(table)
+    console.print("↑ more is better, ↓ less is better; reals: real pictures measured the same way")
+    for line in report.lines:
+        note = line.reason if line.figure is None else line.figure.note
+        if note:
+            console.print(f"{line.name}: {note}")
     if report.gates is not None:
         console.print(gates_line(report.gates))
 
