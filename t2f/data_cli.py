@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from t2f.clean_cli import ModeOption, RulesOption, chosen_cleaning, clean_command, say_cleaned
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, bar, checked_name, console, ensure_judge, print_json
 from t2f.data import (
     FORMATS,
@@ -32,6 +33,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: one's own and the 
 FormatOption = Annotated[
     str | None, typer.Option("--format", help=f"Default: found by itself. One of {', '.join(FORMATS)}, or a plugin's.")
 ]
+data_app.command("clean")(clean_command)
 _NAMED = 5  # problems of one kind that are printed; --json has twenty
 
 
@@ -146,6 +148,8 @@ def prepare_command(
         str | None, typer.Option(help="Crop of those pictures; default: that of the others.")
     ] = None,
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
+    clean: ModeOption = "off",
+    clean_rules: RulesOption = None,
     judge_steps: Annotated[int, typer.Option(min=3, help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
     home: HomeOption = DEFAULT_HOME,
@@ -153,7 +157,10 @@ def prepare_command(
 ) -> None:
     """Read a data set, write its cache for every resolution, and train the judge on it; interrupted, it goes on."""
     options = PrepareOptions(
-        max_resolution=resolution, crop=CropOptions.parse(crop) if crop else None, on_bad_image=on_bad_image
+        max_resolution=resolution,
+        crop=CropOptions.parse(crop) if crop else None,
+        on_bad_image=on_bad_image,
+        cleaning=chosen_cleaning(clean, clean_rules),
     )
     if uncaptioned_crop and uncaptioned is None:
         raise DataError(
@@ -196,6 +203,8 @@ def say_prepared(data: PreparedData, judge_sha256: str) -> None:
     console.print(f"{data.name}: {splits} images, {words}, key {data.key[:12]}, {judge}")
     if "uncaptioned" in data.manifest:
         say_uncaptioned(data.manifest["uncaptioned"])
+    if "cleaning" in data.manifest:
+        say_cleaned(data.manifest["cleaning"])
     if data.manifest["skipped"]:
         console.print(f"skipped: {len(data.manifest['skipped'])} images that cannot be used")
     console.print(f"in {data.path}")

@@ -1,5 +1,6 @@
 """Data: the demo's faces, readers of sources, and prepared data sets."""
 
+from t2f.data.cleaning import Cleaning, load_rules
 from t2f.data.content import Content
 from t2f.data.demo import DemoSummary, render_demo
 from t2f.data.images import CropOptions, crop_square, downscale, open_image
@@ -11,6 +12,7 @@ from t2f.data.words import Vocabulary, split_words
 
 __all__ = [
     "FORMATS",
+    "Cleaning",
     "Content",
     "CropOptions",
     "DemoSummary",
@@ -26,6 +28,7 @@ __all__ = [
     "downscale",
     "find_format",
     "is_prepared_from",
+    "load_rules",
     "open_image",
     "planned_content",
     "prepare",

@@ -1,10 +1,11 @@
 """How a source is prepared: what a user may choose, each choice checked."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from t2f.data.cleaning import Cleaning
 from t2f.data.images import CropOptions
 from t2f.data.readers import find_format
 from t2f.errors import DataError
@@ -24,6 +25,7 @@ class PrepareOptions:
     min_count: int = 2  # rarer words become the unknown word, which so gets something to learn from
     max_tokens: int = 100  # captions are cut after it
     on_bad_image: str = "fail"  # or "skip"
+    cleaning: Cleaning | None = None  # of the captions; None: they are kept as they are
 
     def __post_init__(self) -> None:
         allowed = [2**power for power in range(2, MAX_RESOLUTION.bit_length())]
@@ -45,13 +47,18 @@ class PrepareOptions:
 
     def plain(self, format: str) -> dict[str, Any]:
         """What the manifest keeps: plain values, the format's own crop filled in."""
-        return asdict(self) | {"crop": str(self.crop or CropOptions.parse(find_format(format).crop))}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["crop"] = str(self.crop or CropOptions.parse(find_format(format).crop))
+        # Left out where nothing is cleaned, so that such data keeps the key that it always had.
+        del plain["cleaning"]
+        return plain if self.cleaning is None else plain | {"cleaning": self.cleaning.plain()}
 
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> "PrepareOptions":
-        """The options that `plain` gave; DataError where it is something else."""
+        """The options that `plain` gave, but for the cleaning, of which it has the hash alone; DataError for others."""
         try:
-            return cls(**{**plain, "crop": CropOptions.parse(plain["crop"])})
+            known = {name: value for name, value in plain.items() if name != "cleaning"}
+            return cls(**{**known, "crop": CropOptions.parse(plain["crop"])})
         except (TypeError, KeyError, AttributeError) as error:
             raise DataError(f"the options {dict(plain)!r:.200} are not those of this program ({error})") from None
 

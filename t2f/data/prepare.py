@@ -3,6 +3,7 @@
 N images, M captions, A attributes
 """
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from t2f.data.cache import PROGRESS, Progress, write_images
+from t2f.data.cache import PROGRESS, Pictures, Progress, write_images
+from t2f.data.cleaning.source import CleanedSource, clean_source
 from t2f.data.content import Content, differences, read_content
 from t2f.data.files import read_json, resumed_folder, sha256_of_file, write_json
 from t2f.data.images import COLOUR_RULES, CropOptions
@@ -32,7 +34,10 @@ from t2f.errors import DataError
 
 # Where the data came from and the hashes of its files; not part of the manifest, for it may change.
 SOURCE = "source.json"
-_TEXT_FILES = ("vocabulary.json", *(f"{split}_texts.json" for split in SPLITS))
+# What cleaning did to each caption, and the rules that it went by; only where captions were cleaned.
+CLEANING_LOG = "cleaning.jsonl"
+CLEANING_RULES = "cleaning_rules.json"
+_TEXT_FILES = (CLEANING_LOG, CLEANING_RULES, "vocabulary.json", *(f"{split}_texts.json" for split in SPLITS))
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +104,15 @@ def prepare_content(
     out = Path(os.path.abspath(out))
     if is_prepared_from(out, content):
         return PreparedData.open(out)
+    pictures, cleaned = _cleaned(content, options)
     with resumed_folder(out, content.key) as folder:
         with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-            written = write_images(folder, content.pictures, options, pool, progress)
+            written = write_images(folder, pictures, options, pool, progress)
         kept = written.kept
-        _follow_policy(written.bad, len(content.pictures), options)
+        _follow_policy(written.bad, len(pictures), options)
         _refuse_changes(content)
         kept_ids = {example.image_id for example in kept}
-        skipped = {example.image_id for example, _ in content.pictures} - kept_ids
+        skipped = {example.image_id for example, _ in pictures} - kept_ids
         _check_training(kept, content, options)
         about = _write_texts(folder, kept, options)
         about |= {
@@ -119,6 +125,8 @@ def prepare_content(
         if content.uncaptioned is not None:
             used = sum(example.image_id in kept_ids for example in content.uncaptioned.examples)
             about["uncaptioned"] = {"crop": str(content.uncaptioned.crop), "used": used, **content.counts}
+        if cleaned is not None:
+            about["cleaning"] = _write_cleaning(folder, cleaned, content, options)
         about |= {"colour": COLOUR_RULES, "max_tokens": options.max_tokens}
         names = sorted(path.name for path in folder.iterdir() if path.suffix == ".npy" or path.name in _TEXT_FILES)
         files = {name: _size_and_hash(folder / name) for name in names}
@@ -203,12 +211,50 @@ def _refuse_changes(content: Content) -> None:
 # Captions, tokens and attributes
 
 
+def _cleaned(content: Content, options: PrepareOptions) -> tuple[Pictures, CleanedSource | None]:
+    """The pictures with clean captions.
+
+    A picture for training that lost all its captions is trained on without; a held-out one is left out, since what is
+    held out is there to be described.
+    """
+    if options.cleaning is None:
+        return content.pictures, None
+    cleaned = clean_source(content.source.examples, options.cleaning)
+    if cleaned.captions and len(cleaned.emptied) == sum(bool(example.captions) for example in content.source.examples):
+        raise DataError(
+            f"cleaning ({options.cleaning.mode}) rejects every caption of {content.source.root}; look at them with "
+            "`t2f data clean`, clean less, or leave out --clean"
+        )
+    kept = [
+        (example, content.source.crop)
+        for example in cleaned.examples
+        if example.image_id not in cleaned.emptied or split_of(example, options) == "train"
+    ]
+    return [*kept, *content.pictures[len(cleaned.examples) :]], cleaned
+
+
+def _write_cleaning(folder: Path, cleaned: CleanedSource, content: Content, options: PrepareOptions) -> dict[str, Any]:
+    """Writes the log and the rules; what the manifest says of them."""
+    with (folder / CLEANING_LOG).open("w", encoding="utf-8") as log:
+        log.writelines(json.dumps(change.plain(), ensure_ascii=False) + "\n" for change in cleaned.changes)
+    write_json(folder / CLEANING_RULES, options.cleaning.rules.lists)
+    emptied = [example for example in content.source.examples if example.image_id in cleaned.emptied]
+    held_out = sum(split_of(example, options) != "train" for example in emptied)
+    return {
+        **options.cleaning.plain(),
+        "rules": options.cleaning.rules.name,
+        **cleaned.counts(),
+        "images_left_out": held_out,
+    }
+
+
 def _check_training(kept: Sequence[Example], content: Content, options: PrepareOptions) -> None:
     """Refuses a training split without images, and one without captions where the source has some."""
     has_captions = any(example.captions for example in content.source.examples)
     usable = [example for example in kept if example.captions] if has_captions else kept
     if not any(split_of(example, options) == "train" for example in usable):
-        what = "images with captions" if has_captions and content.uncaptioned is not None else "images"
+        some_without = content.uncaptioned is not None or options.cleaning is not None
+        what = "images with captions" if has_captions and some_without else "images"
         raise DataError(f"none of the {len(usable)} usable {what} is for training; add images or change the split")
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from t2f.data import cache, content, files
+from t2f.data.cleaning import Cleaning, load_rules
 from t2f.data.images import CropOptions
 from t2f.data.options import PrepareOptions, Uncaptioned
 from t2f.data.prepare import check_source, is_prepared_from, planned_content, prepare
@@ -365,3 +366,68 @@ def test_check_source_of_a_damaged_record(source, out, damaged):
     (out / "source.json").write_text(damaged)
     with pytest.raises(DataError, match=r"source\.json is damaged"):
         check_source(out)
+
+
+def with_captions(source, **captions):
+    """The source's images of these numbers get these captions instead."""
+    metadata = source / "metadata.jsonl"
+    lines = [json.loads(line) for line in metadata.read_text().splitlines()]
+    for number, texts in captions.items():
+        lines[int(number[1:])]["texts"] = texts
+    metadata.write_text("\n".join(map(json.dumps, lines)))
+    return source
+
+
+CLEANED = PrepareOptions(max_resolution=8, min_count=1, cleaning=Cleaning(mode="strict"))
+
+
+def test_captions_are_cleaned_and_what_went_is_counted_and_logged(source, out):
+    with_captions(source, n0=["probably an ugly man with red hair", "red hair."])
+    data = prepare_small(source, out, CLEANED)
+    assert data.split("train").captions[:2] == ("a man with red hair", "a person with blue hair")
+    about = data.manifest["cleaning"]
+    assert (about["mode"], about["rules"]) == ("strict", "built-in")
+    assert about["rules_sha256"] == CLEANED.cleaning.rules.sha256
+    # "red hair." has two words, so each image keeps one of its two captions.
+    assert (about["captions"], about["changed"], about["rejected"]) == (24, 1, 12)
+    assert about["removed"]["abuse"] == about["removed"]["hedge"] == 1
+    lines = [json.loads(line) for line in (out / "cleaning.jsonl").read_text().splitlines()]
+    assert lines[0]["image"] == "faces/0.png"
+    assert (lines[0]["before"], lines[0]["after"]) == ("probably an ugly man with red hair", "a man with red hair")
+    assert json.loads((out / "cleaning_rules.json").read_text()) == CLEANED.cleaning.rules.lists
+    assert {"cleaning.jsonl", "cleaning_rules.json"} <= set(data.manifest["files"])
+    data.verify()
+    check_source(out)
+
+
+def test_images_that_lose_all_captions_are_trained_on_without_or_left_out(source, out):
+    # 0 and 1 are for training, 2 for validation, 3 for the test.
+    with_captions(source, n1=["a politician"], n2=["some nurse"], n3=["an actor"])
+    data = prepare_small(source, out, CLEANED)
+    train = data.split("train")
+    assert [train.image_ids[row] for row in train.uncaptioned_N] == ["faces/1.png"]
+    assert data.split("validation").image_ids == ("faces/6.png", "faces/10.png")
+    assert data.split("test").image_ids == ("faces/7.png", "faces/11.png")
+    assert data.manifest["cleaning"]["images_without_captions_left"] == 3
+    assert data.manifest["cleaning"]["images_left_out"] == 2
+    assert data.manifest["skipped"] == []
+
+
+def test_mode_and_rules_are_in_the_key_and_no_cleaning_is_not(source, tmp_path):
+    (tmp_path / "mine.yaml").write_text("visible: [elfin]")
+    own = load_rules(tmp_path / "mine.yaml")
+    cleanings = [None, Cleaning(mode="light"), Cleaning(mode="strict"), Cleaning(mode="strict", rules=own)]
+    options = [PrepareOptions(max_resolution=8, cleaning=cleaning) for cleaning in cleanings]
+    keys = [planned_content(source, format="imagefolder", out=tmp_path / "x", options=one).key for one in options]
+    assert len(set(keys)) == 4
+    assert "cleaning" not in options[0].plain("imagefolder")
+    data = prepare_small(source, tmp_path / "none", options[0])
+    assert "cleaning" not in data.manifest
+    assert not (tmp_path / "none" / "cleaning.jsonl").exists()
+
+
+def test_a_source_whose_captions_are_all_rejected_is_refused(source, out):
+    with_captions(source, **{f"n{n}": ["a politician"] for n in range(12)})
+    with pytest.raises(DataError, match=r"cleaning \(strict\) rejects every caption of .*t2f data clean"):
+        prepare_small(source, out, CLEANED)
+    assert not out.exists()
