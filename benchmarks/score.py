@@ -143,6 +143,7 @@ def correlation(runs: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
         "measured": round(figure.value, 3),
         "low": round(figure.low, 3),
         "high": round(figure.high, 3),
+        "n": len(pairs),
         "better": "higher",
     }
 
