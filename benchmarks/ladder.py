@@ -1,7 +1,8 @@
 """Models made worse on purpose: each must rank below its source, or be kept out by a gate that says its name.
 
-    python -m benchmarks.ladder MODEL --home HOME           a trained bundle, and the home with its data
-    python -m benchmarks.ladder MODEL --home HOME --quick   200 faces in place of 500
+    python -m benchmarks.ladder                      500 faces of a model of its own, which it trains the first time
+    python -m benchmarks.ladder MODEL --home HOME    of a trained bundle; the home holds its data
+    python -m benchmarks.ladder --quick              100 faces of 8 px, under a minute
 
 A step of the ladder changes what the model draws, or what it is asked:
 
@@ -35,6 +36,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.faces import train
+from benchmarks.model import demo_model
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.drawing import draw, noise
@@ -215,15 +217,20 @@ def step(name: str, *, best: Mapping[str, Figure], worse: Mapping[str, Figure], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a trained bundle")
-    parser.add_argument("--home", type=Path, required=True, help="the home with its prepared data")
-    parser.add_argument("--quick", action="store_true", help="200 faces")
+    parser.add_argument("model", type=Path, nargs="?", help="a trained bundle; default: a model of its own")
+    parser.add_argument("--home", type=Path, help="the home with the bundle's prepared data")
+    parser.add_argument("--quick", action="store_true", help="100 faces of 8 px, under a minute")
     options = parser.parse_args()
+    if (options.model is None) != (options.home is None):
+        parser.error("MODEL and --home go together")
     configure(threads=1)
-    bundle = open_bundle(options.model)
-    data = PreparedData.open(options.home / "data" / bundle.lineage["data"])
+    if options.model is None:
+        bundle, data = demo_model(quick=options.quick)
+    else:
+        bundle = open_bundle(options.model)
+        data = PreparedData.open(options.home / "data" / bundle.lineage["data"])
     judge, judge_sha256 = load_judge(data)
-    num_images = 200 if options.quick else 500
+    num_images = 100 if options.quick else 500
     best, steps = climb(bundle, data, judge, judge_sha256, num_images=num_images)
     shown = 1_000 if options.quick else 4_000
     steps.append(fewer_images(data, judge, judge_sha256, num_images=num_images, images=shown))

@@ -1,9 +1,10 @@
 """Whether a photofit converges: simulated witnesses who keep the faces nearest to one that only they know.
 
-    python -m benchmarks.photofit MODEL DATA            100 witnesses, about two minutes
-    python -m benchmarks.photofit MODEL DATA --quick    10 witnesses
+    python -m benchmarks.photofit               100 witnesses of a model of its own, which it trains the first time
+    python -m benchmarks.photofit MODEL DATA    of a trained bundle and its prepared data set
+    python -m benchmarks.photofit --quick       10 witnesses at 8 px, under a minute
 
-DATA is the prepared data set of the model. A witness says one caption of a held-out picture and keeps, in each
+A witness says one caption of a held-out picture and keeps, in each
 generation, the faces nearest to what was seen, in pixels. What was seen is, in turn, a face that the model itself draws
 for another caption of that picture, which it can reach, and the picture itself, which it can only come near to. The
 comparison looks at as many random faces for the same caption and takes the nearest. The last line of the output is a
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.model import demo_model
 from t2f import photofit
 from t2f.data import PreparedData
 from t2f.generate import Bundle, open_bundle
@@ -83,14 +85,19 @@ def entry(goal: str, target: float, values: list[float]) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--quick", action="store_true", help="10 witnesses")
+    parser.add_argument("model", type=Path, nargs="?", help="a trained bundle; default: a model of its own")
+    parser.add_argument("data", type=Path, nargs="?", help="the bundle's prepared data set")
+    parser.add_argument("--quick", action="store_true", help="10 witnesses at 8 px, under a minute")
     parser.add_argument("--witnesses", type=int, default=100)
     options = parser.parse_args()
     witnesses = 10 if options.quick else options.witnesses
+    if (options.model is None) != (options.data is None):
+        parser.error("MODEL and DATA go together")
     torch.set_num_threads(1)
-    bundle, data = open_bundle(options.model), PreparedData.open(options.data)
+    if options.model is None:
+        bundle, data = demo_model(quick=options.quick)
+    else:
+        bundle, data = open_bundle(options.model), PreparedData.open(options.data)
     entries = []
     for own, name in ((True, "a face of the model"), (False, "a held-out picture")):
         rows, others = compare(bundle, data, witnesses, own=own)
