@@ -55,8 +55,11 @@ def fidelity(distances: Mapping[str, float], floor: Mapping[str, Figure], ceilin
 def _distances_in_blocks(distances: Mapping[str, Figure]) -> list[dict[str, float]]:
     """The distances of each block, moved so that their mean is the distance of the whole.
 
-    A distance between few images is larger than one between many; only the spread of the blocks is of use.
+    A distance between few images is larger than one between many; only the spread of the blocks is of use. None where
+    there were too few images for blocks.
     """
+    if not all(figure.parts for figure in distances.values()):
+        return []
     moved = {name: np.array(figure.parts) - np.mean(figure.parts) + figure.value for name, figure in distances.items()}
     return [dict(zip(moved, block, strict=True)) for block in zip(*moved.values(), strict=True)]
 

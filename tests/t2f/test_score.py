@@ -69,3 +69,11 @@ def test_where_the_reals_have_no_gap_the_score_is_the_fidelity(real):
     found = score_figures(figures(100.0, 0.3, 0.4), floor=floor, ceiling=CEILING)
     assert "text" not in found
     assert found["score"] == found["fidelity"]
+
+
+def test_too_few_images_for_blocks_give_a_score_without_interval():
+    alone = {name: Figure(value=value) for name, value in (("swd", 20.0), ("colour_distance", 0.2))}
+    floor, ceiling = ({name: Figure(value=value) for name in alone} for value in (0.1, 200.0))
+    found = score_figures(alone, floor=floor, ceiling=ceiling)
+    assert 0 < found["score"].value < 1
+    assert found["score"].low is None
