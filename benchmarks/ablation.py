@@ -16,9 +16,7 @@ machine slows all rows alike. Intervals are the 95 % t-interval over seeds. The 
 
 import argparse
 import json
-import math
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,11 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-from benchmarks.faces import Measured, Recipe, demo_data, measure, numbers, seconds_per_image, train
+from benchmarks.demo import CACHE, QUICK, WHOLE, Recipe, demo_data, images_of, recipe_of, seconds_per_image, train
+from benchmarks.faces import Measured, entry, interval, measure, numbers
 from t2f.data import PreparedData
 from t2f.device import configure
-from t2f.settings import PRESETS, Settings, Value
+from t2f.settings import PRESETS, Value
 from t2f.spec import RESOLUTIONS
 from t2f.trainer import DivergedError
 from t2f.trainfile import planned
@@ -40,8 +39,6 @@ SIZES += ("network.conditioning", "network.feature_base", "network.feature_max")
 # Changes that belong together.
 TOGETHER = (("generator.learning_rate", "discriminator.learning_rate"), ("ema.half_life", "ema.ramp_up"))
 ROUNDS = 3  # of measuring steps
-# 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom.
-STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,38 +66,10 @@ def rows() -> list[Row]:
     return found
 
 
-def recipe_of(row: Row, resolution: int) -> Recipe:
-    resolutions = RESOLUTIONS[: RESOLUTIONS.index(resolution) + 1]
-    fade, batch = (planned("small", what, len(resolutions)) for what in ("fade", "batch"))
-    return Recipe(
-        resolutions=resolutions,
-        fade=tuple(fade),
-        batch=tuple(int(size) for size in batch),
-        settings=Settings().with_values(row.values),
-        late={},
-    )
-
-
 def measured_costs(recipes: Sequence[Recipe], data: PreparedData) -> list[tuple[float, ...]]:
     """CPU seconds an image of each stage of each recipe: the least of rounds in which all take turns."""
     rounds = [[seconds_per_image(recipe, data) for recipe in recipes] for _ in range(ROUNDS)]
     return [tuple(map(min, *(costs[place] for costs in rounds))) for place in range(len(recipes))]
-
-
-def images_of(costs: Sequence[float], seconds: float) -> tuple[int, ...]:
-    """The preset's plan drawn out to these CPU seconds."""
-    plan = planned("small", "images", len(costs))
-    whole = sum(count * cost for count, cost in zip(plan, costs, strict=True))
-    return tuple(round(count * seconds / whole) for count in plan)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the 95 % t-interval; without one for a single seed."""
-    mean = statistics.mean(values)
-    if len(values) == 1:
-        return mean, mean, mean
-    half = STUDENT_T[min(len(values) - 2, len(STUDENT_T) - 1)] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
 
 
 def figures(measured: Sequence[Measured]) -> dict[str, list[float]]:
@@ -130,32 +99,21 @@ def line(result: Mapping[str, Any]) -> str:
     cells = [f"{result['row']}", f"{sum(result['images']) / 1000:.0f}k", f"{result['cpu_seconds']:.0f}"]
     for name, values in result.items():
         if isinstance(values, list):
-            mean, low, _ = interval(values)
-            digits = 1 if name == "distance" else 3
-            cells.append(f"{mean:.{digits}f} ±{mean - low:.{digits}f}")
+            found, digits = interval(values), 1 if name == "distance" else 3
+            cells.append(f"{found.value:.{digits}f} ±{found.value - found.low:.{digits}f}")
     return f"| {' | '.join(cells)} |"
 
 
 def entries(results: Sequence[Mapping[str, Any]], title: str) -> list[dict[str, Any]]:
-    """`small` minus each row, seed by seed: the share of all attributes, and the distance as a ratio."""
+    """`small` minus each row, seed by seed: the share of all attributes."""
     found = []
     small = next((one for one in results if one["row"] == "small" and "share" in one), None)
     for result in results if small else []:
         if result is small or "diverged" in result:
             continue
-        pairs = list(zip(small["share"], result["share"], strict=True))
-        mean, low, high = interval([ours - theirs for ours, theirs in pairs])
-        found.append(
-            {
-                "goal": f"{title}: attributes right, small minus {result['row']}",
-                "target": 0.0,
-                "measured": round(mean, 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
-                "n": len(pairs),
-                "better": "higher",
-            }
-        )
+        differences = [ours - theirs for ours, theirs in zip(small["share"], result["share"], strict=True)]
+        goal = f"{title}: attributes right, small minus {result['row']}"
+        found.append(entry(goal, 0.0, interval(differences), len(differences), "higher"))
     return found
 
 
@@ -166,22 +124,22 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, choices=RESOLUTIONS[:5], default=16, help="of the last stage, px")
     parser.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="one training each")
     parser.add_argument("--only", help="rows beside small, separated by commas: peer,small without text.pooling")
-    parser.add_argument("--faces", type=int, default=7000, help="faces of the demo data")
+    parser.add_argument("--faces", type=int, default=WHOLE["faces"], help="faces of the demo data")
     parser.add_argument("--captions", type=int, default=1000, help="held-out captions that the figures are over")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks" / "faces")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
-    judge_steps, cache_resolution = 1200, 64
     if options.quick:
         options.minutes, options.resolution, options.seeds, options.only = 0.06, 8, (0, 1), "peer"
-        options.faces, options.captions, judge_steps, cache_resolution = 1000, 100, 100, 16
+        options.captions = 100
     configure(threads=1)
-    data = demo_data(options.cache, faces=options.faces, resolution=cache_resolution, judge_steps=judge_steps)
+    data = demo_data(options.cache, **(QUICK if options.quick else {**WHOLE, "faces": options.faces}))
     # `small` comes first: the others are compared with it.
     only = None if options.only is None else {"small", *options.only.split(",")}
     table = [row for row in rows() if only is None or row.name in only]
-    recipes = [recipe_of(row, options.resolution) for row in table]
+    recipes = [recipe_of(row.values, options.resolution) for row in table]
     costs = measured_costs(recipes, data)
-    lengths = [images_of(cost, 60 * options.minutes) for cost in costs]
+    plan = planned("small", "images", len(costs[0]))
+    lengths = [images_of(plan, cost, 60 * options.minutes) for cost in costs]
     results: list[dict[str, Any]] = []
     for row, recipe, images in zip(table, recipes, lengths, strict=True):
         images = lengths[0] if row.as_many_images else images

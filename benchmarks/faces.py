@@ -20,10 +20,10 @@ they are the smallest and the largest value of a seed. The last line is a JSON l
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,25 +35,33 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from t2f.data import PreparedData, PrepareOptions, Split, prepare, render_demo
+from benchmarks.demo import (
+    CACHE,
+    QUICK,
+    WHOLE,
+    Recipe,
+    Training,
+    demo_data,
+    images_of,
+    recipe_of,
+    seconds_per_image,
+    train,
+)
+from t2f.data import PreparedData, Split
 from t2f.device import configure
 from t2f.drawing import draw, noise
-from t2f.errors import DataError, SpecError
+from t2f.errors import SpecError
 from t2f.evaluation import Evaluation, evaluate
-from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
-from t2f.metrics.figures import Figure, mean_figure
-from t2f.networks import FaceModel
+from t2f.judge import load_judge
+from t2f.metrics.figures import CONFIDENCE, Figure, mean_figure, student_t_quantile
 from t2f.pairs import Pairs, reference_pairs, right_captions
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
 from t2f.reading import data_reader
 from t2f.reference import reference_for
-from t2f.settings import PRESETS, Settings, Value
-from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
-from t2f.train import ema_model
-from t2f.trainer import StageTrainer
+from t2f.settings import PRESETS, Value
+from t2f.spec import RESOLUTIONS
 from t2f.trainfile import planned
 from t2f.yamlfile import parse_yaml
 
@@ -71,16 +79,6 @@ GOALS: dict[float, tuple[dict[str, float], float]] = {
     30: (dict.fromkeys((*EASY, *FINE), 0.9), 1.2),
 }
 ROWS, COLUMNS = 8, 8  # of the samples
-CALIBRATION_STEPS = 16  # a multiple of usual penalty intervals
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What one seed's training gave."""
-
-    cpu_seconds: tuple[float, ...]  # of each stage
-    model: FaceModel
-    spec: TrainingSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +89,7 @@ class Measured:
     floor: float
 
 
-# Data
-
-
-def demo_data(cache: Path, *, faces: int, resolution: int, judge_steps: int) -> PreparedData:
-    """The demo's faces, prepared, with a trained judge; what the cache holds is used as it is."""
-    source = cache / f"faces-{faces}"
-    render_demo(source, count=faces)
-    options = PrepareOptions(max_resolution=resolution)
-    data = prepare(source, format="imagefolder", out=cache / f"demo-{faces}", options=options)
-    try:
-        load_judge(data)
-    except DataError:
-        options = JudgeOptions(steps=judge_steps)
-        save_judge(train_judge(data, options=options), data, options=options)
-    return data
+# What captions say
 
 
 def says(split: Split, captions: np.ndarray, name: str) -> np.ndarray:
@@ -130,21 +114,6 @@ def ceiling(data: PreparedData, pairs: Pairs, name: str) -> float:
 # Training
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """All of a training but its lengths."""
-
-    resolutions: tuple[int, ...]
-    fade: tuple[float, ...]
-    batch: tuple[int, ...]
-    settings: Settings
-    late: Mapping[int, Mapping[str, Value]]
-
-    def spec(self, data: PreparedData, *, images: Sequence[int], seed: int) -> TrainingSpec:
-        plan = StagePlan(resolutions=self.resolutions, images=tuple(images), fade=self.fade, batch=self.batch)
-        return TrainingSpec(data_key=data.key, seed=seed, plan=plan, settings=self.settings, late=self.late)
-
-
 def read_recipe(options: argparse.Namespace) -> Recipe:
     """The preset with the values of --set; a list there gives a value to each stage."""
     resolutions = RESOLUTIONS[: RESOLUTIONS.index(options.resolution) + 1]
@@ -157,30 +126,14 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
         values[name] = first
         for resolution, one in zip(resolutions[1:], later, strict=False):
             late.setdefault(resolution, {})[name] = one
-    fade, batch = (
-        getattr(options, what) or planned(options.preset, what, len(resolutions)) for what in ("fade", "batch")
-    )
-    return Recipe(
-        resolutions=resolutions,
-        fade=tuple(fade),
-        batch=tuple(int(size) for size in batch),
-        settings=Settings().with_values(values),
+    return recipe_of(
+        values,
+        options.resolution,
+        preset=options.preset,
         late=late,
+        fade=options.fade,
+        batch=options.batch,
     )
-
-
-def seconds_per_image(recipe: Recipe, data: PreparedData) -> tuple[float, ...]:
-    """CPU seconds of each stage's images, by a few steps of each."""
-    spec = recipe.spec(data, images=[10**9] * len(recipe.resolutions), seed=0)
-    found = []
-    for stage in spec.stages():
-        trainer = StageTrainer(stage, data, parent=None if stage.index == 0 else {})
-        trainer.step()  # the first one allocates
-        begun = time.process_time()
-        for _ in range(CALIBRATION_STEPS):
-            trainer.step()
-        found.append((time.process_time() - begun) / CALIBRATION_STEPS / stage.batch)
-    return tuple(found)
 
 
 def images_for(options: argparse.Namespace, recipe: Recipe, data: PreparedData) -> tuple[int, ...]:
@@ -193,26 +146,13 @@ def images_for(options: argparse.Namespace, recipe: Recipe, data: PreparedData) 
     costs, seconds = seconds_per_image(recipe, data), 60 * options.minutes
     if options.from_scratch:
         return (*recipe.batch[:-1], round(seconds / costs[-1]))
-    plan = planned(options.preset, "images", len(costs))
-    if options.shares is None and plan is None:
+    if options.shares is not None:
+        plan = [share / cost for share, cost in zip(options.shares, costs, strict=True)]
+    else:
+        plan = planned(options.preset, "images", len(costs))
+    if plan is None:
         raise SpecError(f"the preset {options.preset} is planned in epochs; give --shares or --images")
-    weights = options.shares or [count * cost for count, cost in zip(plan, costs, strict=True)]
-    return tuple(round(weight / sum(weights) * seconds / cost) for weight, cost in zip(weights, costs, strict=True))
-
-
-def train(spec: TrainingSpec, data: PreparedData) -> Training:
-    parent: dict[str, Tensor] | None = None
-    seconds = []
-    for stage in spec.stages():
-        begun = time.process_time()
-        trainer = StageTrainer(stage, data, parent=parent)
-        while not trainer.position.is_finished:
-            trainer.step()
-            if trainer.position.step % 100 == 0:
-                trainer.take_curves()  # raises if the training has diverged
-        parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        seconds.append(time.process_time() - begun)
-    return Training(spec=spec, cpu_seconds=tuple(seconds), model=ema_model(stage, parent, len(data.vocabulary)))
+    return images_of(plan, costs, seconds)
 
 
 # Measuring
@@ -264,6 +204,15 @@ def over_seeds(figures: Sequence[Figure]) -> Figure:
         return figures[0]
     values = [figure.value for figure in figures]
     return Figure(value=statistics.mean(values), low=min(values), high=max(values))
+
+
+def interval(values: Sequence[float]) -> Figure:
+    """The mean over seeds with its 95 % t-interval; of one seed the value alone."""
+    mean, half = statistics.mean(values), 0.0
+    if len(values) > 1:
+        deviation = statistics.stdev(values) / math.sqrt(len(values))
+        half = student_t_quantile((1 + CONFIDENCE) / 2, len(values) - 1) * deviation
+    return Figure(value=mean, low=mean - half, high=mean + half)
 
 
 def goal_entries(measured: Sequence[Measured], title: str, minutes: float) -> list[dict[str, Any]]:
@@ -351,17 +300,15 @@ def main() -> None:
     parser.add_argument("--batch", type=numbers, help="batch size of each stage")
     parser.add_argument("--from-scratch", action="store_true", help="one step at each stage below the last")
     parser.add_argument("--seeds", type=numbers, default=(0,), help="one training each: 0,1,2")
-    parser.add_argument("--faces", type=int, default=7000, help="faces of the demo data")
+    parser.add_argument("--faces", type=int, default=WHOLE["faces"], help="faces of the demo data")
     parser.add_argument("--captions", type=int, default=1000, help="held-out captions that the figures are over")
     parser.add_argument("--samples", type=Path, help="PNG: a caption a row, the real face first (last seed)")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks" / "faces")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
-    judge_steps, cache_resolution = 1200, 64
     if options.quick:
-        options.minutes, options.resolution, options.faces, options.captions = 0.3, 8, 1000, 100
-        judge_steps, cache_resolution = 100, 16
+        options.minutes, options.resolution, options.captions = 0.3, 8, 100
     configure(threads=1)
-    data = demo_data(options.cache, faces=options.faces, resolution=cache_resolution, judge_steps=judge_steps)
+    data = demo_data(options.cache, **(QUICK if options.quick else {**WHOLE, "faces": options.faces}))
     recipe = read_recipe(options)
     images = images_for(options, recipe, data)
     print(f"images of each stage: {dict(zip(recipe.resolutions, images, strict=True))}", flush=True)

@@ -21,14 +21,26 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-from benchmarks.ablation import Row, images_of, interval, recipe_of
-from benchmarks.faces import Measured, Recipe, Training, demo_data, measure, numbers, seconds_per_image, train
+from benchmarks.demo import (
+    CACHE,
+    QUICK,
+    WHOLE,
+    Recipe,
+    Training,
+    demo_data,
+    images_of,
+    recipe_of,
+    seconds_per_image,
+    train,
+)
+from benchmarks.faces import Measured, entry, interval, measure, numbers
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.settings import PRESETS
 from t2f.spec import RESOLUTIONS
 from t2f.train import ema_model
 from t2f.trainer import StageTrainer
+from t2f.trainfile import planned
 
 ENDLESS = 10**9  # images
 
@@ -36,8 +48,9 @@ ENDLESS = 10**9  # images
 def grown(recipe: Recipe, data: PreparedData, *, minutes: Sequence[float], seed: int) -> Iterator[Training]:
     """One training for each time, all stages of it."""
     costs = seconds_per_image(recipe, data)
+    plan = planned("small", "images", len(costs))
     for time_limit in minutes:
-        yield train(recipe.spec(data, images=images_of(costs, 60 * time_limit), seed=seed), data)
+        yield train(recipe.spec(data, images=images_of(plan, costs, 60 * time_limit), seed=seed), data)
 
 
 def from_scratch(recipe: Recipe, data: PreparedData, *, minutes: Sequence[float], seed: int) -> Iterator[Training]:
@@ -65,6 +78,10 @@ def shares(measured: Sequence[Measured], name: str) -> list[float]:
     return [one.evaluation.metrics[name].value for one in measured]
 
 
+def distances(measured: Sequence[Measured]) -> list[float]:
+    return [one.distance.value for one in measured]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few faces, 8 px, seconds of training: under a minute")
@@ -72,15 +89,13 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, choices=RESOLUTIONS[1:5], default=32, help="of the last stage, px")
     parser.add_argument("--seeds", type=numbers, default=(0,), help="one training each")
     parser.add_argument("--captions", type=int, default=1000, help="held-out captions that the figures are over")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks" / "faces")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
-    faces, judge_steps, cache_resolution = 7000, 1200, 64
     if options.quick:
         options.minutes, options.resolution, options.captions = (0.05, 0.1), 8, 100
-        faces, judge_steps, cache_resolution = 1000, 100, 16
     configure(threads=1)
-    data = demo_data(options.cache, faces=faces, resolution=cache_resolution, judge_steps=judge_steps)
-    recipe = recipe_of(Row(name="small", values=PRESETS["small"]), options.resolution)
+    data = demo_data(options.cache, **(QUICK if options.quick else WHOLE))
+    recipe = recipe_of(PRESETS["small"], options.resolution)
     times = sorted(options.minutes)
     ways = {"grown": grown, "from scratch": from_scratch}
     found: dict[str, list[list[Measured]]] = {way: [[] for _ in times] for way in ways}
@@ -93,19 +108,16 @@ def main() -> None:
     for place, limit in enumerate(times):
         for way in ways:
             measured = found[way][place]
-            right, score = (interval(shares(measured, name)) for name in ("attribute_share", "score"))
-            ratio = interval([one.distance.value for one in measured])
-            print(f"| {limit:g} | {way} | {right[0]:.3f} | {score[0]:.3f} | {ratio[0]:.2f} |")
+            right, score = (interval(shares(measured, name)).value for name in ("attribute_share", "score"))
+            print(f"| {limit:g} | {way} | {right:.3f} | {score:.3f} | {interval(distances(measured)).value:.2f} |")
+        where = f"{limit:g} CPU minutes, {options.resolution} px"
         both = zip(*(shares(found[way][place], "attribute_share") for way in ways), strict=True)
-        mean, low, high = interval([ours - theirs for ours, theirs in both])
-        goal = f"{limit:g} CPU minutes, {options.resolution} px: attributes right, grown minus from scratch"
-        entry = {"goal": goal, "target": 0.0, "measured": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
-        entries.append({**entry, "n": len(options.seeds), "better": "higher"})
-        both = zip(*([one.distance.value for one in found[way][place]] for way in ways), strict=True)
-        mean, low, high = interval([ours / theirs for ours, theirs in both])
-        goal = f"{limit:g} CPU minutes, {options.resolution} px: SWD, grown over from scratch"
-        entry = {"goal": goal, "target": 1.0, "measured": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
-        entries.append({**entry, "n": len(options.seeds), "better": "lower"})
+        difference = interval([ours - theirs for ours, theirs in both])
+        goal = f"{where}: attributes right, grown minus from scratch"
+        entries.append(entry(goal, 0.0, difference, len(options.seeds), "higher"))
+        both = zip(*(distances(found[way][place]) for way in ways), strict=True)
+        ratio = interval([ours / theirs for ours, theirs in both])
+        entries.append(entry(f"{where}: SWD, grown over from scratch", 1.0, ratio, len(options.seeds), "lower"))
     print(json.dumps(entries))
 
 

@@ -35,8 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.faces import train
-from benchmarks.model import demo_model
+from benchmarks.demo import demo_model, train
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.drawing import draw, noise

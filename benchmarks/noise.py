@@ -21,8 +21,8 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import torch
 from torch import Tensor
 
-from benchmarks.ablation import Row, images_of, recipe_of
-from benchmarks.faces import demo_data, numbers, seconds_per_image, train
+from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, images_of, recipe_of, seconds_per_image, train
+from benchmarks.faces import numbers
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.drawing import draw, noise
@@ -32,6 +32,7 @@ from t2f.pairs import Pairs, reference_pairs, right_captions
 from t2f.reading import data_reader
 from t2f.settings import PRESETS
 from t2f.spec import RESOLUTIONS, StageSpec
+from t2f.trainfile import planned
 
 AUGMENTATIONS = ("none", "diffaugment")
 QUIET = 0.5  # of 255: where the median real face has less detail than this is background
@@ -62,19 +63,16 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, choices=RESOLUTIONS[3:5], default=32, help="of the last stage, px")
     parser.add_argument("--faces", type=numbers, default=(250, 1000, 5600), help="training faces")
     parser.add_argument("--captions", type=int, default=1000, help="faces that are drawn and measured")
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks" / "faces")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
-    judge_steps, cache_resolution = 1200, 64
+    made = WHOLE
     if options.quick:
         options.minutes, options.faces, options.captions = 0.05, (100, 400), 100
-        judge_steps, cache_resolution = 100, 32
+        made = {**QUICK, "resolution": 32}
     configure(threads=1)
     # A tenth each is held out for validation and test; the largest set's test faces are everybody's reals.
     sets = {
-        int(size): demo_data(
-            options.cache, faces=round(size / 0.8), resolution=cache_resolution, judge_steps=judge_steps
-        )
-        for size in sorted(options.faces)
+        int(size): demo_data(options.cache, **{**made, "faces": round(size / 0.8)}) for size in sorted(options.faces)
     }
     whole = sets[max(sets)]
     pairs = reference_pairs(whole.split("test"), options.captions)
@@ -84,14 +82,14 @@ def main() -> None:
         f"background: {int(background_RR.sum())} of {background_RR.numel()} px; reals there: "
         f"{background_noise(reals, background_RR):.2f}"
     )
-    small = recipe_of(Row(name="small", values=PRESETS["small"]), options.resolution)
-    images = images_of(seconds_per_image(small, whole), 60 * options.minutes)
+    costs = seconds_per_image(recipe_of(PRESETS["small"], options.resolution), whole)
+    images = images_of(planned("small", "images", len(costs)), costs, 60 * options.minutes)
     print(f"images of each stage: {images}\n| training faces | augmentation | noise (1/255) | SWD |\n|---|---|---|---|")
     found: dict[tuple[int, str], float] = {}
     for size, data in sets.items():
         for method in AUGMENTATIONS:
             values = {**PRESETS["small"], "augment.method": method}
-            spec = recipe_of(Row(name=method, values=values), options.resolution).spec(data, images=images, seed=0)
+            spec = recipe_of(values, options.resolution).spec(data, images=images, seed=0)
             training = train(spec, data)
             own = reference_pairs(data.split("test"), options.captions)
             fakes = drawn(training.model, spec.stages()[-1], data, own)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.model import demo_model
+from benchmarks.demo import demo_model
 from t2f import photofit
 from t2f.data import PreparedData
 from t2f.generate import Bundle, open_bundle

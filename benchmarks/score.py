@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faces import demo_data, train
+from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, train
+from benchmarks.faces import entry
 from scheduler.comparing import spearman_figure
 from t2f.data import PreparedData
 from t2f.device import configure
@@ -137,15 +138,7 @@ def correlation(runs: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     figure = spearman_figure(*np.array(pairs).T) if len(pairs) >= 3 else None
     if figure is None:
         return None
-    return {
-        "goal": f"Spearman of {name} and attributes right, {figure.note}",
-        "target": GOAL,
-        "measured": round(figure.value, 3),
-        "low": round(figure.low, 3),
-        "high": round(figure.high, 3),
-        "n": len(pairs),
-        "better": "higher",
-    }
+    return entry(f"Spearman of {name} and attributes right, {figure.note}", GOAL, figure, len(pairs), "higher")
 
 
 def main() -> None:
@@ -153,18 +146,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=24)
     parser.add_argument("--kimg", type=float, default=40, help="thousand images a stage of the longest runs")
     parser.add_argument("--quick", action="store_true", help="6 runs to 8 px, under a minute")
-    cache = Path.home() / ".cache" / "t2f-benchmarks"
-    parser.add_argument("--cache", type=Path, default=cache / "faces", help="the demo faces")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="the demo faces")
     parser.add_argument("--out", type=Path, help="file of finished runs; default: in the cache, named after the plan")
     options = parser.parse_args()
     configure(threads=1)
     if options.quick:
-        plan, count, faces = Plan(resolution=8, images=1000, judged=100), 6, 1000
+        plan, count, made = Plan(resolution=8, images=1000, judged=100), 6, QUICK
     else:
-        plan, count, faces = Plan(resolution=16, images=round(1000 * options.kimg), judged=500), options.runs, 7000
-    judge_steps = 100 if options.quick else 1200
-    data = demo_data(options.cache, faces=faces, resolution=16 if options.quick else 64, judge_steps=judge_steps)
-    examiner = train_judge(data, options=JudgeOptions(steps=judge_steps, seed=EXAMINER_SEED))
+        plan, count, made = Plan(resolution=16, images=round(1000 * options.kimg), judged=500), options.runs, WHOLE
+    data = demo_data(options.cache, **made)
+    examiner = train_judge(data, options=JudgeOptions(steps=made["judge_steps"], seed=EXAMINER_SEED))
     name = f"{plan.resolution}px-{plan.images}-{data.key[:12]}.jsonl"
     runs = all_runs(count, data, plan, examiner, options.out or options.cache.parent / "score" / name)
     diverged = sum("diverged" in one for one in runs)

@@ -1,0 +1,145 @@
+"""The demo faces and trainings of them, which the benchmarks of faces, words and figures share."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
+from t2f.errors import DataError
+from t2f.generate import Bundle, open_bundle, save_bundle
+from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
+from t2f.networks import FaceModel
+from t2f.settings import PRESETS, Settings, Value
+from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec, stage_keys
+from t2f.train import ema_model
+from t2f.trainer import StageTrainer
+from t2f.trainfile import planned
+
+CACHE = Path.home() / ".cache" / "t2f-benchmarks" / "faces"
+# What `demo_data` makes: for figures, and to see that a benchmark works.
+WHOLE = {"faces": 7000, "resolution": 64, "judge_steps": 1200}
+QUICK = {"faces": 1000, "resolution": 16, "judge_steps": 100}
+CALIBRATION_STEPS = 16  # a multiple of usual penalty intervals
+
+
+def demo_data(cache: Path, *, faces: int, resolution: int, judge_steps: int) -> PreparedData:
+    """The demo's faces, prepared, with a trained judge; what the cache holds is used as it is."""
+    source = cache / f"faces-{faces}"
+    render_demo(source, count=faces)
+    options = PrepareOptions(max_resolution=resolution)
+    data = prepare(source, format="imagefolder", out=cache / f"demo-{faces}", options=options)
+    try:
+        load_judge(data)
+    except DataError:
+        options = JudgeOptions(steps=judge_steps)
+        save_judge(train_judge(data, options=options), data, options=options)
+    return data
+
+
+# Recipes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All of a training but its lengths."""
+
+    resolutions: tuple[int, ...]
+    fade: tuple[float, ...]
+    batch: tuple[int, ...]
+    settings: Settings
+    late: Mapping[int, Mapping[str, Value]]
+
+    def spec(self, data: PreparedData, *, images: Sequence[int], seed: int) -> TrainingSpec:
+        plan = StagePlan(resolutions=self.resolutions, images=tuple(images), fade=self.fade, batch=self.batch)
+        return TrainingSpec(data_key=data.key, seed=seed, plan=plan, settings=self.settings, late=self.late)
+
+
+def recipe_of(
+    values: Mapping[str, Value],
+    resolution: int,
+    *,
+    preset: str = "small",
+    late: Mapping[int, Mapping[str, Value]] | None = None,
+    fade: Sequence[float] | None = None,
+    batch: Sequence[float] | None = None,
+) -> Recipe:
+    """A training with these settings up to a resolution; fades and batches are the preset's where none are given."""
+    resolutions = RESOLUTIONS[: RESOLUTIONS.index(resolution) + 1]
+    return Recipe(
+        resolutions=resolutions,
+        fade=tuple(fade or planned(preset, "fade", len(resolutions))),
+        batch=tuple(int(size) for size in batch or planned(preset, "batch", len(resolutions))),
+        settings=Settings().with_values(values),
+        late=late or {},
+    )
+
+
+def seconds_per_image(recipe: Recipe, data: PreparedData) -> tuple[float, ...]:
+    """CPU seconds of each stage's images, by a few steps of each."""
+    spec = recipe.spec(data, images=[10**9] * len(recipe.resolutions), seed=0)
+    found = []
+    for stage in spec.stages():
+        trainer = StageTrainer(stage, data, parent=None if stage.index == 0 else {})
+        trainer.step()  # the first one allocates
+        begun = time.process_time()
+        for _ in range(CALIBRATION_STEPS):
+            trainer.step()
+        found.append((time.process_time() - begun) / CALIBRATION_STEPS / stage.batch)
+    return tuple(found)
+
+
+def images_of(plan: Sequence[float], costs: Sequence[float], seconds: float) -> tuple[int, ...]:
+    """A plan of images drawn out to these CPU seconds, at these costs of an image."""
+    whole = sum(count * cost for count, cost in zip(plan, costs, strict=True))
+    return tuple(round(count * seconds / whole) for count in plan)
+
+
+# Trainings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What one seed's training gave."""
+
+    cpu_seconds: tuple[float, ...]  # of each stage
+    model: FaceModel
+    spec: TrainingSpec
+
+
+def train(spec: TrainingSpec, data: PreparedData) -> Training:
+    parent: dict[str, Tensor] | None = None
+    seconds = []
+    for stage in spec.stages():
+        begun = time.process_time()
+        trainer = StageTrainer(stage, data, parent=parent)
+        while not trainer.position.is_finished:
+            trainer.step()
+            if trainer.position.step % 100 == 0:
+                trainer.take_curves()  # raises if the training has diverged
+        parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
+        seconds.append(time.process_time() - begun)
+    return Training(spec=spec, cpu_seconds=tuple(seconds), model=ema_model(stage, parent, len(data.vocabulary)))
+
+
+def demo_model(*, quick: bool = False) -> tuple[Bundle, PreparedData]:
+    """The preset `small` at 16 px after about 90 CPU seconds, or quickly at 8 px after about 20, and its data.
+
+    Trained at the first call, kept in the cache.
+    """
+    data = demo_data(CACHE, **(QUICK if quick else WHOLE))
+    recipe = recipe_of(PRESETS["small"], 8 if quick else 16)
+    spec = recipe.spec(data, images=(8_000, 4_000) if quick else (16_000, 8_000, 10_000), seed=0)
+    path = CACHE.parent / "models" / f"{stage_keys(spec.stages())[-1][:16]}.safetensors"
+    if not path.exists():
+        save_bundle(
+            path,
+            model=train(spec, data).model,
+            vocabulary=data.vocabulary,
+            stage=spec.stages()[-1],
+            max_tokens=data.max_tokens,
+            lineage={"data": data.name},
+        )
+    return open_bundle(path), data
