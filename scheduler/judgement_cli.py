@@ -10,11 +10,19 @@ from rich.table import Table
 from scheduler import reads
 from scheduler.home import Home
 from scheduler.judgement import MEAN_RANK, Judgement, Place, judge_sweep
-from scheduler.states import RunState
+from scheduler.models import sealed_run, sweep_data
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
-from t2f.data import PreparedData
-from t2f.errors import DataError, UserError
-from t2f.evaluate_cli import EvaluateOptions, Subject, bundle_subject, evaluate_subject, gates_line, judge_line, number
+from t2f.errors import UserError
+from t2f.evaluate_cli import (
+    EvaluateOptions,
+    Subject,
+    bundle_subject,
+    evaluate_subject,
+    gates_line,
+    interval_text,
+    judge_line,
+    number,
+)
 from t2f.spec import StageSpec
 
 TIES_SHOWN = 6
@@ -51,21 +59,9 @@ def evaluate_command(
 
 def trial_subject(target: str, place: Home) -> Subject:
     """A trial's sealed stage run: the deepest one, or that of the resolution after an @."""
-    name, _, resolution = target.partition("@")
     database = place.open()
-    trial = reads.trial(database, name)
-    sweep = reads.sweep(database, trial.sweep_name)
-    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])
-    sealed = {str(run.resolution): run for run in path if run.state == RunState.DONE}
-    run = sealed.get(resolution or max(sealed, key=int, default=""))
-    if run is None:
-        there = ", ".join(f"{name}@{one}" for one in sealed) or "none yet"
-        raise UserError(f"{trial.name} has no sealed stage of {resolution or 'any'} px; there are: {there}")
-    data = PreparedData.open(place.data / sweep.data_name)
-    if data.key != sweep.data_key:
-        raise DataError(
-            f"the data set {sweep.data_name!r} changed since {sweep.name} was submitted; prepare the old data again"
-        )
+    trial, sweep, run = sealed_run(database, target)
+    data = sweep_data(place, sweep)
 
     def opened():
         # Only evaluating waits for torch.
@@ -124,7 +120,7 @@ def print_judgement(found: Judgement) -> None:
 
 def cells(place: Place, following: Place | None) -> tuple[str, ...]:
     figure = place.value
-    interval = "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
+    interval = interval_text(figure.low, figure.high)
     chance = place.wins.get(f"T{following.number}") if following is not None else None
     beats = "" if chance is None else f"{chance:.0%}"
     ties = ", ".join(place.ties[:TIES_SHOWN])

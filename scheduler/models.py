@@ -33,16 +33,11 @@ class NamedModels:
                     f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials"
                 )
             return place.files / model.uri
-        trial_name, _, resolution = name.partition("@")
-        trial, sweep, path = _sealed_path(database, trial_name)
-        found = [run for run in path if not resolution or str(run.resolution) == resolution]
-        if not found:
-            sealed = ", ".join(str(run.resolution) for run in path)
-            raise UserError(f"{trial.name} has no sealed stage of {resolution} px; it has {sealed} px")
-        checkpoint = reads.sealed_checkpoint(database, found[-1].id)
-        uri = bundle_uri(sweep, trial, found[-1], checkpoint)
+        trial, sweep, run = sealed_run(database, name)
+        checkpoint = reads.sealed_checkpoint(database, run.id)
+        uri = bundle_uri(sweep, trial, run, checkpoint)
         if not (place.files / uri).exists():
-            make_model_bundle(place, sweep, trial, found[-1], checkpoint)
+            make_model_bundle(place, sweep, trial, run, checkpoint)
         return place.files / uri
 
     def growth(self, name: str, home: Path) -> "Growth":
@@ -78,6 +73,17 @@ def _opened(name: str, home: Path) -> tuple[Home, Database]:
             "give a model bundle, or --home FOLDER"
         )
     return place, place.open()
+
+
+def sealed_run(database: Database, name: str) -> tuple[Trial, Sweep, StageRun]:
+    """The sealed stage run that SWEEP/T3 (its last one) or SWEEP/T3@16 names, with its trial and sweep."""
+    trial_name, _, resolution = name.partition("@")
+    trial, sweep, path = _sealed_path(database, trial_name)
+    found = [run for run in path if not resolution or str(run.resolution) == resolution]
+    if not found:
+        there = ", ".join(f"{trial_name}@{run.resolution}" for run in path)
+        raise UserError(f"{trial.name} has no sealed stage of {resolution} px; there are: {there}")
+    return trial, sweep, found[-1]
 
 
 def _sealed_path(database: Database, name: str) -> tuple[Trial, Sweep, list[StageRun]]:

@@ -128,8 +128,8 @@ def evaluate_subject(subject: Subject, options: EvaluateOptions) -> None:
     model, reader = subject.open()
     inception = None if options.inception is None else Inception.open(options.inception)
 
-    def run(progress) -> "Report":
-        return make_report(
+    with bar("evaluating", quiet=options.as_json) as progress:
+        report = make_report(
             model,
             resolution=subject.resolution,
             data=subject.data,
@@ -140,9 +140,6 @@ def evaluate_subject(subject: Subject, options: EvaluateOptions) -> None:
             inception=inception,
             progress=progress,
         )
-
-    with bar("evaluating", quiet=options.as_json) as progress:
-        report = run(progress)
     if options.as_json:
         print_json(report_json(subject, report))
     else:
@@ -175,8 +172,7 @@ def print_report(subject: Subject, report: "Report") -> None:
     for line in report.lines:
         if line.figure is None:
             continue
-        low, high = line.figure.low, line.figure.high
-        interval = "" if low is None else f"{number(low)} to {number(high)}"
+        interval = interval_text(line.figure.low, line.figure.high)
         bounds = ["" if bound is None else number(bound) for bound in (line.floor, line.ceiling)]
         table.add_row(line.name, BETTER_SIGN[line.better], number(line.figure.value), interval, *bounds)
     console.print(table)
@@ -196,7 +192,7 @@ def judge_line(judge: dict[str, Any]) -> str:
     figure = judge["r_precision"]
     if figure is None:
         return f"judge {judge['sha256'][:12]}: its R-precision on real pairs is not known"
-    interval = "" if figure["low"] is None else f" ({number(figure['low'])} to {number(figure['high'])})"
+    interval = "" if figure["low"] is None else f" ({interval_text(figure['low'], figure['high'])})"
     return (
         f"judge {judge['sha256'][:12]}: R-precision on real held-out pairs {number(figure['value'])}{interval}, "
         f"{figure['note']}"
@@ -220,6 +216,10 @@ def gates_line(gates: Sequence[str]) -> str:
     if not gates:
         return "gates: passed"
     return "gates closed: " + "; ".join(f"{name} ({MEANING[name]})" for name in gates)
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def number(value: float) -> str:

@@ -98,8 +98,8 @@ def test_a_trial_grows_through_its_checkpoints(place):
         ("s", "no best model yet"),
         ("nothing", "neither a file nor a sweep nor a trial; sweeps: s"),
         ("s/T9", "no trial"),
-        ("T0@64", "it has 4, 8 px"),
-        ("T0@x", "it has 4, 8 px"),
+        ("T0@64", "has no sealed stage of 64 px; there are: T0@4, T0@8"),
+        ("T0@x", "has no sealed stage of x px; there are: T0@4, T0@8"),
         ("Tx", "no trial's name"),
     ],
 )
