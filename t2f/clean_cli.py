@@ -12,6 +12,7 @@ from t2f.cli import AsJson, console, print_json
 from t2f.data import Cleaning, load_rules, read_source, recognise
 from t2f.data.cleaning.review import MAX_SHOWN, review_page
 from t2f.data.cleaning.source import CaptionChange, clean_source
+from t2f.data.files import writing
 from t2f.errors import DataError, SpecError
 
 ModeOption = Annotated[str, typer.Option("--clean", help="Of the captions: off, light or strict.")]
@@ -61,11 +62,9 @@ def clean_command(
 
 
 def write_review(path: Path, changes: Sequence[CaptionChange], counts: Mapping[str, Any], *, title: str) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(review_page(changes, counts, title=title), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"--review {path} cannot be written: {error.strerror}") from None
 
 
 def say_cleaned(counts: Mapping[str, Any]) -> None:

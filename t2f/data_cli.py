@@ -23,6 +23,7 @@ from t2f.data import (
     recognise,
     render_demo,
 )
+from t2f.data.files import writing
 from t2f.data.inspection import Inspection, Spread, inspect
 from t2f.errors import DataError
 from t2f.evaluate_cli import say_judge
@@ -80,11 +81,9 @@ def inspect_command(
 def write_sheet(found: Inspection, sheet: Path) -> None:
     tiles, captions = zip(*found.sheet, strict=True)
     picture = captioned_sheet(np.stack(tiles), [shortened(caption) for caption in captions], columns=8, enlarge=1)
-    try:
+    with writing(sheet):
         sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet.write_bytes(png_bytes(picture))
-    except OSError as error:
-        raise DataError(f"--sheet {sheet} cannot be written: {error.strerror}") from None
 
 
 def shortened(caption: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from t2f.card import card_text, read_card
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, bar, console, print_json
+from t2f.data.files import writing
 from t2f.errors import SpecError, UserError
 from t2f.recipe import Recipe, read_recipe, same_pixels, stamped_png
 from t2f.threads import quiet_threads
@@ -166,7 +167,8 @@ def draw(bundle: "Bundle", wish: Wish, out: Path, each: Path | None, *, side_by_
         enlarge=wish.enlarge or viewing_factor(bundle.resolution),
     )
     faces = draw_recipe(bundle, recipe)
-    write_durably(out, stamped_png(picture_of(bundle, recipe, faces), recipe))
+    with writing(out):
+        write_durably(out, stamped_png(picture_of(bundle, recipe, faces), recipe))
     say(f"{out}: {len(faces)} faces of {bundle.resolution} px")
     if each is None:
         return
@@ -174,7 +176,8 @@ def draw(bundle: "Bundle", wish: Wish, out: Path, each: Path | None, *, side_by_
         one = face_recipe(recipe, place, enlarge=wish.enlarge or 1)
         caption, seed = divmod(place, len(wish.seeds))
         name = f"face-{caption + 1:03}-seed-{wish.seeds[seed]}.png"
-        write_durably(each / name, stamped_png(picture_of(bundle, one, faces), one))
+        with writing(each / name):
+            write_durably(each / name, stamped_png(picture_of(bundle, one, faces), one))
     say(f"{each}: each of them")
 
 
@@ -227,7 +230,8 @@ def repeat(bundle: "Bundle", recipe: Recipe, png: Path, out: Path) -> None:
         raise SpecError(f"{png} cannot be drawn again: its recipe has no face {recipe.face}")
     picture = picture_of(bundle, recipe, draw_recipe(bundle, recipe))
     same = same_pixels(png, picture)
-    write_durably(out, stamped_png(picture, recipe))
+    with writing(out):
+        write_durably(out, stamped_png(picture, recipe))
     verdict = "the same, bit for bit" if same else "drawn again, but not to the same bits: another processor or build"
     say(f"{out}: {verdict}")
 

@@ -8,6 +8,7 @@ import typer
 
 from t2f import photofit
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, print_json
+from t2f.data.files import writing
 from t2f.errors import CheckpointError, SpecError, UserError
 from t2f.generate_cli import ModelArgument, model_file, say, say_unknown
 from t2f.photofit import Session
@@ -125,7 +126,8 @@ def save_command(
 
     picture = enlarged(draw(now, bundle)[face - 1], enlarge or viewing_factor(bundle.resolution))
     texts = {"Description": now.words, "t2f photofit": json.dumps({**now.to_json(), "face": face})}
-    write_durably(out, png_with_texts(picture, texts))
+    with writing(out):
+        write_durably(out, png_with_texts(picture, texts))
     if as_json:
         print_json({"picture": str(out), "face": face, "generation": now.generation, "words": now.words})
     else:
@@ -195,8 +197,10 @@ def tell(session: Session, bundle: "Bundle", model: Path, file: Path, out: Path 
     numbers = [f"{number}{', kept' if number <= kept else ''}" for number in range(1, session.faces + 1)]
     heading = f"generation {session.generation}: {session.words}"
     sheet = contact_sheet(draw(session, bundle), numbers, faces_each=1, columns=COLUMNS, heading=heading)
-    write_durably(picture, png_with_texts(sheet, {"Description": session.words}))
-    write_durably(file, json.dumps({"model": str(model), **session.to_json()}, indent=1).encode())
+    with writing(picture):
+        write_durably(picture, png_with_texts(sheet, {"Description": session.words}))
+    with writing(file):
+        write_durably(file, json.dumps({"model": str(model), **session.to_json()}, indent=1).encode())
     if as_json:
         print_json(
             {

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from t2f.data.files import writing
 from t2f.errors import UserError
 
 SUFFIXES = (".mp4", ".gif")
@@ -29,14 +30,15 @@ def checked_video(path: Path, fps: float) -> None:
 def write_video(path: Path, frames: Iterable[Image.Image], *, fps: float) -> int:
     """Write the frames, which are all of one size, and return how many; the file is there whole or not at all."""
     checked_video(path, fps)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     write = _write_mp4 if path.suffix.lower() == ".mp4" else _write_gif
-    try:
-        count = write(unfinished, frames, fps)
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            count = write(unfinished, frames, fps)
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     return count
 
 

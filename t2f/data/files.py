@@ -61,7 +61,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     draft = out.parent / f".{out.name}.{secrets.token_hex(4)}.draft"
     missing = _missing_parents(out)
     try:
-        with _naming(out):
+        with writing(out):
             draft.mkdir(parents=True)
             yield draft
             _sync_and_place(draft, out)
@@ -78,14 +78,14 @@ def resumed_folder(out: Path, key: str) -> Iterator[Path]:
     """
     draft = out.parent / f".{out.name}.{key[:_KEY_LETTERS]}.draft"
     missing = _missing_parents(out)
-    with _naming(out):
+    with writing(out):
         draft.mkdir(parents=True, exist_ok=True)
         lock = os.open(draft, os.O_RDONLY)
     try:
         _lock(lock, out)
         _remove_others(draft, out)
         try:
-            with _naming(out):
+            with writing(out):
                 yield draft
                 _sync_and_place(draft, out)
         except Exception:
@@ -124,8 +124,8 @@ def _missing_parents(out: Path) -> list[Path]:
 
 
 @contextmanager
-def _naming(out: Path) -> Iterator[None]:
-    """A disk's errors become a DataError that names the place."""
+def writing(out: Path) -> Iterator[None]:
+    """A disk's errors in this block become a DataError that names the place."""
     try:
         yield
     except OSError as error:

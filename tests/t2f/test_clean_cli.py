@@ -4,24 +4,7 @@ import json
 
 import pytest
 
-from scheduler.cli import main
 from tests.t2f.data.sources import write_source
-
-
-@pytest.fixture
-def t2f(capsys, monkeypatch, tmp_path):
-    """What a command prints; with code=2 what it refuses with."""
-    monkeypatch.setenv("T2F_HOME", str(tmp_path / "home"))
-
-    def run(*words, code=0):
-        monkeypatch.setattr("sys.argv", ["t2f", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert (ended.value.code or 0) == code, said.out + said.err
-        return said.out if code == 0 else said.err
-
-    return run
 
 
 @pytest.fixture

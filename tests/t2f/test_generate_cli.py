@@ -134,6 +134,8 @@ def test_a_model_without_words_needs_no_sentence(bare_data, tmp_path):
         (["hair", "--truncation", "nan"], "truncation = nan"),
         (["hair", "--enlarge", "0"], "--enlarge 0"),
         (["hair", "-o", "x.jpg"], "end in .png"),
+        (["hair", "-o", "model.safetensors/x.png"], "x.png cannot be written"),
+        (["hair", "-o", "model.safetensors/x.gif", "--interpolate", "seeds", "--seeds", "0,1"], "x.gif cannot be"),
         (["hair", "-o", "x.png", "--interpolate", "seeds"], "end in .mp4 or .gif"),
         (["hair", "-o", "x.mp4", "--interpolate", "words"], "give captions or seeds"),
         (["hair", "-o", "x.mp4", "--interpolate", "seeds"], "two or more seeds"),
