@@ -12,6 +12,7 @@ from torch import Tensor
 from t2f.card import card_of, scored_on
 from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData
+from t2f.data.files import writing
 from t2f.device import configure, default_device, numerics_class
 from t2f.errors import CheckpointError, UserError
 from t2f.evaluation import Evaluation, evaluate
@@ -185,7 +186,8 @@ def train(
     if request.init_from is not None:
         init = init_weights(open_bundle(request.init_from), data.vocabulary, stages[0].settings)
     if ranks.rank == 0:
-        write_durably(out / PROBE_FILE, json.dumps(request.probe.to_json(), indent=1).encode())
+        with writing(out):
+            write_durably(out / PROBE_FILE, json.dumps(request.probe.to_json(), indent=1).encode())
     parent: dict[str, Tensor] | None = None
     images_before = 0
     for stage, key in zip(stages, stage_keys(stages), strict=True):

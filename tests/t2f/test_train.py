@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from t2f.data import Vocabulary
-from t2f.errors import CheckpointError, SpecError
+from t2f.errors import CheckpointError, DataError, SpecError
 from t2f.generate import init_weights, open_bundle
 from t2f.judge import load_judge
 from t2f.ranks import Ranks
@@ -157,3 +157,9 @@ def test_without_orders_a_stage_ends_and_reports_its_last_steps(tiny_data):
     assert run_stage(StageTrainer(stage, tiny_data), listener, checkpoint_seconds=0) is Ending.DONE
     assert listener.heard == [8 * REPORT_STEPS, 8 * (REPORT_STEPS + 3)]
     assert listener.saved == [REPORT_STEPS]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(tiny_data, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DataError, match="out cannot be written"):
+        run(tiny_data, tmp_path / "file" / "out", stop_after=1)
