@@ -16,7 +16,6 @@ from t2f.data.files import writing
 from t2f.errors import UserError
 
 SUFFIXES = (".mp4", ".gif")
-MAX_SIDE = 4096  # px of a frame; H.264's own limit for common players
 
 
 def checked_video(path: Path, fps: float) -> None:

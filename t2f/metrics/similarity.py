@@ -15,7 +15,6 @@ from torch.nn import functional
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 WINDOW, SIGMA = 11, 1.5  # px
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-SMALLEST = 16  # px: the fifth scale is then one pixel
 
 
 def ms_ssim(ones_N3RR: Tensor, others_N3RR: Tensor) -> Tensor:
