@@ -33,6 +33,7 @@ from t2f.probe import EvaluationSpec
 
 CURVES = ("loss_d", "loss_g", "score_right", "score_wrong", "score_fake", "diversity")
 PART_ORDER = (
+    "score",
     "fidelity",
     "text",
     "attribute_share",
@@ -212,7 +213,7 @@ def stage_run(row: Row, sharers: Iterable[int]) -> StageRun:
 
 
 def measures(metrics: Mapping[str, Mapping[str, Any]] | None) -> list[Measured]:
-    """The metrics, the score's parts first."""
+    """The metrics, the score and its parts first."""
     found = [
         Measured(name=name, value=entry["value"], low=entry.get("low"), high=entry.get("high"), note=entry.get("note"))
         for name, entry in (metrics or {}).items()

@@ -108,6 +108,8 @@ def model(number: RowId, request: Request, dashboard: Context) -> Response:
         section="/generate",
         model=found.model,
         card=found.card,
+        # In the order of a trial's page; closed gates are a count, and none of a ranked model's.
+        scores=[item for item in facts.measures(found.card["scores"]) if item.name != "closed_gates"],
         data_lines=data_lines(found.card["data"], found.card["cleaning"]),
     )
 

@@ -12,6 +12,7 @@ from t2f.gates import MEANING
 NAMES_SHOWN = 8
 NAMES = {
     "r_precision": "R-precision",
+    "judge_r_precision": "the judge's own R-precision",
     "pixel_mmd": "pixel MMD",
     "nearest_face": "nearest other face (reals: 1)",
     "nearest_training": "nearest training image (held-out reals: 1)",
