@@ -12,12 +12,12 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
-from scheduler import commands, reads
-from scheduler.cli import print_tree
+from scheduler import promoting, reads, submitting
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep
 from scheduler.rungs import is_rung
 from scheduler.store import Store
+from scheduler.sweep_cli import print_tree
 from scheduler.sweepfile import SweepSpec, read_sweep_file
 from scheduler.system import System, SystemSettings
 from t2f.cli import bar, console, ensure_judge
@@ -80,7 +80,9 @@ def submit_once(home: Home, spec: SweepSpec, text: str, data: PreparedData, judg
     database = home.create()
     if reads.find_sweep(database, spec.name) is None:
         resolved = spec.resolve(data, judge)
-        tree = commands.submit_sweep(Store(database), resolved, name=spec.name, submitted=text, data_name=spec.dataset)
+        tree = submitting.submit_sweep(
+            Store(database), resolved, name=spec.name, submitted=text, data_name=spec.dataset
+        )
         print_tree(spec.name, tree, dry_run=False)
     return reads.sweep(database, spec.name)
 
@@ -182,7 +184,7 @@ def cost(resolution: int) -> float:
 def expected_stage_runs(sweep: Sweep) -> dict[int, int]:
     """Resolution -> distinct stage runs of the whole tree, after the rungs have chosen."""
     resolved = sweep.resolved
-    tree = commands.stage_tree(resolved, commands.new_trials(resolved))
+    tree = submitting.stage_tree(resolved, submitting.new_trials(resolved))
     kept, found = 1.0, {}
     for resolution, count in tree.stage_runs.items():
         found[resolution] = max(1, round(count * kept))
@@ -206,7 +208,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
     """Draw the sentences with the best model, and write and return the summary."""
     database = home.open()
     sweep = reads.sweep(database, name)
-    model = commands.find_model(database, sweep, "best")
+    model = promoting.find_model(database, sweep, "best")
     if model is None:
         raise UserError(f"the sweep ended as {sweep.state} without a model; see {dashboard}/sweeps/{name}")
     picture = settings.out / "faces.png"

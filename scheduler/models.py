@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from scheduler import commands, reads
+from scheduler import promoting, reads
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep, Trial
@@ -27,7 +27,7 @@ class NamedModels:
         place, database = _opened(name, home)
         sweep = reads.find_sweep(database, name)
         if sweep is not None:
-            model = commands.find_model(database, sweep, "best")
+            model = promoting.find_model(database, sweep, "best")
             if model is None:
                 raise UserError(
                     f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.ranking import Ranked, Standing, gates_of, rank
+from scheduler.space import Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
@@ -41,6 +42,16 @@ class Trial:
     parameters: Mapping[str, Any]
     state: TrialState
     origin: str
+    attributes: Mapping[str, Any]
+
+    @property
+    def skips_rungs(self) -> bool:
+        """Whether it goes to its end whatever others reach: forks, extensions, finalists."""
+        return bool(self.attributes.get("skips_rungs"))
+
+    @property
+    def deviation(self) -> Deviation:
+        return Deviation.from_json(self.attributes.get("deviation", {}))
 
     @property
     def name(self) -> str:
@@ -184,6 +195,7 @@ def _trials(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> l
             parameters=row.parameters,
             state=TrialState(row.state),
             origin=row.origin,
+            attributes=row.attributes,
         )
         for row in connection.execute(statement)
     ]

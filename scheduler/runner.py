@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Row
 
-from scheduler import commands, reads
+from scheduler import promoting, reads, settling
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
@@ -86,12 +86,12 @@ class Runner:
             self._note_end(ended)
         self._store.expire_leases()
         for sweep in reads.open_sweeps(self._database):
-            if commands.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
+            if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
-            if commands.settle(self._store, sweep):
+            if settling.settle(self._store, sweep):
                 # In this order: killed in between, the next scheduler finds the sweep open and does both.
-                commands.promote_best(self._store, sweep, self._make_bundle)
-                commands.end_sweep(self._store, sweep)
+                promoting.promote_best(self._store, sweep, self._make_bundle)
+                settling.end_sweep(self._store, sweep)
         self._dispatch()
 
     def _data_folder(self, sweep: Sweep) -> Path:

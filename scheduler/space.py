@@ -1,7 +1,7 @@
 """The search space: what a sweep tries, and from a trial's parameters to its stages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from t2f.errors import SpecError
@@ -44,6 +44,32 @@ class Parameter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """In what a trial departs from its sweep beyond its parameters: a fork, an extension, a finalist's fresh seed."""
+
+    seed: int | None = None
+    plan: StagePlan | None = None  # its own stages, longer or deeper than the sweep's
+    late: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)  # px -> settings that change from there on
+
+    def to_json(self) -> dict[str, Any]:
+        found = asdict(self)
+        found["late"] = {str(resolution): dict(values) for resolution, values in self.late.items()}
+        return {name: value for name, value in found.items() if value not in (None, {})}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Deviation":
+        plan = stored.get("plan")
+        return cls(
+            seed=stored.get("seed"),
+            plan=StagePlan(**{name: tuple(values) for name, values in plan.items()}) if plan else None,
+            late={int(resolution): values for resolution, values in stored.get("late", {}).items()},
+        )
+
+
+NONE = Deviation()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchSpace:
     """What the trials of a sweep have in common, and in what they may differ."""
 
@@ -77,8 +103,8 @@ class SearchSpace:
     def varying(self) -> tuple[str, ...]:
         return tuple(parameter.name for parameter in self.parameters if parameter.varies)
 
-    def training(self, chosen: Mapping[str, Value]) -> TrainingSpec:
-        """The whole training of a trial with these parameters."""
+    def training(self, chosen: Mapping[str, Value], deviation: Deviation = NONE) -> TrainingSpec:
+        """The whole training of a trial with these parameters; what it deviates in comes last."""
         now: dict[str, Value] = dict(PRESETS[self.preset])
         late: dict[int, dict[str, Value]] = {}
         for parameter in self.parameters:
@@ -91,17 +117,19 @@ class SearchSpace:
                 late.setdefault(parameter.from_stage, {})[parameter.name] = value
             for resolution, later in parameter.later:
                 late.setdefault(resolution, {})[parameter.name] = later
+        for resolution, values in deviation.late.items():
+            late.setdefault(resolution, {}).update(values)
         settings = Settings().with_values(now)
         return TrainingSpec(
             data_key=self.data_key,
-            seed=self.seed,
-            plan=self.plan,
+            seed=self.seed if deviation.seed is None else deviation.seed,
+            plan=deviation.plan or self.plan,
             settings=settings,
             late=late,
             init_sha256=self.init_sha256,
             sentence=self.sentence,
         )
 
-    def stages(self, chosen: Mapping[str, Value]) -> tuple[StageSpec, ...]:
+    def stages(self, chosen: Mapping[str, Value], deviation: Deviation = NONE) -> tuple[StageSpec, ...]:
         """The recipe of each stage of such a trial."""
-        return self.training(chosen).stages()
+        return self.training(chosen, deviation).stages()

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core metadata; migrations create them, `store.py` and `reads.py` alone query them.
+"""The tables, as SQLAlchemy Core metadata; migrations create them, `store/` and the files of reads alone query them.
 
 Times are seconds since 1970 by the database's own clock. JSON columns hold plain JSON values.
 """

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("t2f", "workers", "scheduler", "dashboard")
 # Files of the scheduler that run things, and so know the workers.
-RUNS = {"runner.py", "system.py", "demo.py", "cli.py", "models.py"}
+RUNS = {"runner.py", "system.py", "demo.py", "cli.py", "sweep_cli.py", "models.py"}
 
 
 def imports(path: Path) -> set[str]:

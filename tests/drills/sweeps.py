@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from scheduler import commands, reads
+from scheduler import reads, submitting
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.reads import Sweep
@@ -49,7 +49,7 @@ def submit(home: Home, *, first: int = 160, second: int = 160) -> Sweep:
     data = PreparedData.open(home.data / "tiny")
     resolved = read_sweep(Section(parse_yaml(text, source="drill"), "drill"), Path()).resolve(data, load_judge(data)[1])
     database = home.create()
-    commands.submit_sweep(Store(database), resolved, name="drill", submitted=text, data_name="tiny")
+    submitting.submit_sweep(Store(database), resolved, name="drill", submitted=text, data_name="tiny")
     return reads.sweep(database, "drill")
 
 
@@ -58,7 +58,7 @@ def undisturbed_weights(home: Home, sweep: Sweep) -> dict[str, str]:
     torch.set_num_threads(1)
     data = PreparedData.open(home.data / "tiny")
     found: dict[str, str] = {}
-    for parameters in (trial.parameters for trial in commands.new_trials(sweep.resolved)):
+    for parameters in (trial.parameters for trial in submitting.new_trials(sweep.resolved)):
         stages, parent = sweep.resolved.space.stages(parameters), None
         for stage, key in zip(stages, stage_keys(stages), strict=True):
             trainer = StageTrainer(stage, data, parent=parent)

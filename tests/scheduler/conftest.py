@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import commands, reads
+from scheduler import reads, settling, submitting
 from scheduler.database import Database, migrate, open_database, sqlite_url
 from scheduler.reads import Sweep
 from scheduler.store import Store
@@ -70,9 +70,9 @@ def submit(store: Store, resolved: Callable[[str], ResolvedSweep]) -> Callable[.
     """Submits a sweep and makes its first demands."""
 
     def do(text: str = DEMO_LIKE, name: str = "s") -> Sweep:
-        commands.submit_sweep(store, resolved(text), name=name, submitted=text, data_name="tiny")
+        submitting.submit_sweep(store, resolved(text), name=name, submitted=text, data_name="tiny")
         sweep = reads.sweep(store.database, name)
-        commands.settle(store, sweep)
+        settling.settle(store, sweep)
         return sweep
 
     return do

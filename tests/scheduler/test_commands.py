@@ -9,10 +9,10 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from scheduler import commands, reads
-from scheduler.commands import Tree
+from scheduler import commands, promoting, reads, settling, submitting
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import StaleAttempt, Store
+from scheduler.submitting import Tree
 from scheduler.sweepfile import EarlyTermination
 from scheduler.tables import metadata
 from t2f.errors import UserError
@@ -35,7 +35,7 @@ EXPECTED = ["pruned"] * 4 + ["complete"] * 2
 
 
 def test_the_tree_says_what_sharing_saves(store, resolved):
-    tree = commands.submit_sweep(store, resolved(DEMO_LIKE), name="s", submitted="", data_name="tiny", dry_run=True)
+    tree = submitting.submit_sweep(store, resolved(DEMO_LIKE), name="s", submitted="", data_name="tiny", dry_run=True)
     assert tree == Tree(trials=6, stage_runs={4: 2, 8: 6, 16: 6}, images=14 * 40, images_unshared=18 * 40)
     assert (tree.total, tree.saved) == (14, 4)
     assert reads.sweeps(store.database) == [], "a dry run writes nothing"
@@ -43,9 +43,9 @@ def test_the_tree_says_what_sharing_saves(store, resolved):
 
 def test_a_whole_sweep(store, submit, worker):
     sweep = submit()
-    while not commands.settle(store, sweep):
+    while not settling.settle(store, sweep):
         assert work_off(store, worker, scores)
-    commands.end_sweep(store, sweep)
+    settling.end_sweep(store, sweep)
     assert states(store, sweep) == EXPECTED
     progress = reads.progress(store.database, sweep)
     assert progress.trained == 2 + 6 + 2
@@ -83,7 +83,7 @@ def test_any_order_of_completion_and_any_loss_gives_the_same_end(store, submit, 
             store.expire_leases()
         elif act == "lose" and jobs and chance.random() < 0.05:
             jobs.pop()  # the worker is gone and says nothing
-        elif act == "settle" and commands.settle(store, sweep):
+        elif act == "settle" and settling.settle(store, sweep):
             break
         clock.now += 0.05
     assert states(store, sweep) == EXPECTED
@@ -116,7 +116,7 @@ def test_a_scheduler_that_dies_between_any_two_transactions_is_followed_by_one_t
     while not over:
         for at in itertools.count():
             try:
-                over = commands.settle(CrashingStore(store.database, clock, at=at), sweep)
+                over = settling.settle(CrashingStore(store.database, clock, at=at), sweep)
                 break
             except Crash:
                 crashes += 1
@@ -128,10 +128,10 @@ def test_a_scheduler_that_dies_between_any_two_transactions_is_followed_by_one_t
 def test_settling_twice_changes_nothing(store, submit, worker):
     sweep = submit()
     work_off(store, worker, scores, at_most=3)
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     before = everything(store)
     for _ in range(3):
-        commands.settle(store, sweep)
+        settling.settle(store, sweep)
     assert everything(store) == before
 
 
@@ -148,25 +148,25 @@ def test_the_best_trial_becomes_the_model_once(store, submit, worker):
         made.append((of.name, trial.number, run.resolution, checkpoint.sealed))
         return f"models/{trial.number}", "h" * 64
 
-    assert commands.promote_best(store, sweep, make_bundle) is None
-    while not commands.settle(store, sweep):
+    assert promoting.promote_best(store, sweep, make_bundle) is None
+    while not settling.settle(store, sweep):
         work_off(store, worker, scores)
     for _ in range(2):
-        assert commands.promote_best(store, sweep, make_bundle).standing.number == 5
+        assert promoting.promote_best(store, sweep, make_bundle).standing.number == 5
     assert made == [("s", 5, 16, 1)]
-    assert commands.find_model(store.database, sweep, "best").uri == "models/5"
+    assert promoting.find_model(store.database, sweep, "best").uri == "models/5"
 
 
 def test_a_trial_whose_evaluation_fails_fails_alone(store, submit, worker):
     sweep = submit()
     for _ in range(2):
         work_off(store, worker, scores, at_most=2)
-        commands.settle(store, sweep)
+        settling.settle(store, sweep)
     job = claim(store, worker)
     while job.kind != "evaluate" or job.resolution != 8:
         start(store, job)
         finish(store, job, score=0.5)
-        commands.settle(store, sweep)
+        settling.settle(store, sweep)
         job = claim(store, worker)
     start(store, job)
     store.evaluation_error(job.evaluation_id, job.attempt, error="same")
@@ -177,7 +177,7 @@ def test_a_trial_whose_evaluation_fails_fails_alone(store, submit, worker):
         again = claim(store, worker)
     start(store, again)
     store.evaluation_error(again.evaluation_id, again.attempt, error="same")
-    while not commands.settle(store, sweep):
+    while not settling.settle(store, sweep):
         work_off(store, worker, scores)
     assert states(store, sweep).count("failed") == 1
     assert states(store, sweep).count("complete") == 2
@@ -189,8 +189,8 @@ def test_a_sweep_without_any_result_has_failed(store, submit, worker):
         job = claim(store, worker)
         start(store, job)
         store.report_diverged(job.stage_run_id, job.attempt, evidence={"x": 1})
-    assert commands.settle(store, sweep)
-    commands.end_sweep(store, sweep)
+    assert settling.settle(store, sweep)
+    settling.end_sweep(store, sweep)
     found = reads.sweep(store.database, "s")
     assert found.state == SweepState.FAILED
     assert "no trial came to a result" in found.error
@@ -199,7 +199,7 @@ def test_a_sweep_without_any_result_has_failed(store, submit, worker):
 def test_names_are_taken_once(store, submit, resolved):
     submit()
     with pytest.raises(UserError, match="exists already"):
-        commands.submit_sweep(store, resolved(DEMO_LIKE), name="s", submitted="", data_name="tiny")
+        submitting.submit_sweep(store, resolved(DEMO_LIKE), name="s", submitted="", data_name="tiny")
 
 
 def test_what_ended_cannot_be_canceled_or_paused(store, submit):
@@ -241,7 +241,7 @@ def test_a_short_name_must_be_unique(store, submit):
 
 
 def test_provenance_names_code_and_packages():
-    found = commands.provenance()
+    found = submitting.provenance()
     assert found["packages"]["torch"].startswith("2.")
     assert found["commit"] is None or len(found["commit"]) == 40
 
@@ -259,10 +259,10 @@ def test_the_grid_of_the_first_sweep_trains_two_two_six_and_two(store, resolved,
         space=dataclasses.replace(small.space, plan=plan, parameters=late),
         early_terminate=EarlyTermination(type="halving", eta=3, min_stage=16),
     )
-    tree = commands.submit_sweep(store, wanted, name="s", submitted="", data_name="tiny")
+    tree = submitting.submit_sweep(store, wanted, name="s", submitted="", data_name="tiny")
     assert (tree.trials, tree.stage_runs) == (6, {4: 2, 8: 2, 16: 6, 32: 6})
     sweep = reads.sweep(store.database, "s")
-    while not commands.settle(store, sweep):
+    while not settling.settle(store, sweep):
         assert work_off(store, worker, scores)
     progress = reads.progress(store.database, sweep)
     trained = [run.resolution for run in progress.stage_runs]
@@ -276,7 +276,7 @@ ONE_RUNG_MORE = DEMO_LIKE.replace("min_stage: 8", "min_stage: 4")
 
 def to_the_end(store, sweep, worker) -> None:
     for _ in range(30):
-        if commands.settle(store, sweep):
+        if settling.settle(store, sweep):
             return
         work_off(store, worker, scores)
     pytest.fail(f"the sweep hangs: {states(store, sweep)}")
@@ -323,7 +323,7 @@ def test_a_trial_canceled_while_its_next_stage_is_decided_wants_nothing(store, s
             if trial.is_open:
                 commands.cancel_trial(store, trial)
 
-    commands.settle(Interrupted(store.database, clock, cancel), sweep)
+    settling.settle(Interrupted(store.database, clock, cancel), sweep)
     assert set(states(store, sweep)) == {"canceled"}
     while (job := claim(store, worker)) is not None:
         assert job.kind == "evaluate"
@@ -334,7 +334,7 @@ def test_a_trial_canceled_while_its_next_stage_is_decided_wants_nothing(store, s
 def test_a_sweep_paused_while_its_next_stages_are_decided_starts_none(store, submit, worker, clock):
     sweep = submit()
     work_off(store, worker, at_most=2)
-    commands.settle(Interrupted(store.database, clock, lambda: commands.pause_sweep(store, sweep)), sweep)
+    settling.settle(Interrupted(store.database, clock, lambda: commands.pause_sweep(store, sweep)), sweep)
     while (job := claim(store, worker)) is not None:
         assert job.kind == "evaluate"
         start(store, job)
@@ -347,7 +347,7 @@ def test_ending_a_sweep_that_was_canceled_meanwhile_leaves_it_canceled(store, su
     sweep = submit()
     to_the_end(store, sweep, worker)
     commands.cancel_sweep(store, sweep)
-    commands.end_sweep(store, sweep)
+    settling.end_sweep(store, sweep)
     assert reads.sweep(store.database, "s").state == SweepState.CANCELED
 
 
@@ -357,7 +357,7 @@ def test_a_broken_trial_keeps_its_path_and_can_be_retried(store, submit, worker)
     start(store, job)
     store.report_diverged(job.stage_run_id, 1, evidence={"loss": "nan"})
     to_the_end(store, sweep, worker)
-    commands.end_sweep(store, sweep)
+    settling.end_sweep(store, sweep)
     path = reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key)
     broken = [trial for trial in reads.trials(store.database, sweep.id) if trial.state == TrialState.DIVERGED]
     assert [[run.state for run in path[trial.id]] for trial in broken] == [["diverged"]] * 3
@@ -379,7 +379,7 @@ def test_a_retry_by_hand_has_fresh_budgets(store, submit, worker, clock):
         job = claim(store, worker)
         start(store, job)
         store.report_error(job.stage_run_id, job.attempt, error=f"{number}", infrastructure=False, progressed=True)
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     assert set(states(store, sweep)) == {"failed"}
     commands.retry_trial(store, sweep, reads.trial(store.database, "s/T0"))
     job = claim(store, worker)
@@ -404,10 +404,10 @@ def stage_run_states(store):
 def test_a_sweep_under_which_the_data_changed_is_paused_with_the_reason(store, submit):
     sweep = submit()
     assert stage_run_states(store) == {RunState.READY}
-    assert not commands.pause_changed_data(store, sweep, sweep.data_key)
-    assert not commands.pause_changed_data(store, sweep, None), "it may be just being replaced"
+    assert not settling.pause_changed_data(store, sweep, sweep.data_key)
+    assert not settling.pause_changed_data(store, sweep, None), "it may be just being replaced"
     assert reads.sweep(store.database, "s").state == SweepState.RUNNING
-    assert commands.pause_changed_data(store, sweep, "f" * 64)
+    assert settling.pause_changed_data(store, sweep, "f" * 64)
     paused = reads.sweep(store.database, "s")
     assert paused.state == SweepState.PAUSED
     assert "the data set 'tiny' changed: its key is ffffffffffff..." in paused.error
@@ -415,4 +415,4 @@ def test_a_sweep_under_which_the_data_changed_is_paused_with_the_reason(store, s
     commands.resume_sweep(store, paused)
     resumed = reads.sweep(store.database, "s")
     assert (resumed.state, resumed.error) == (SweepState.RUNNING, None)
-    assert not commands.pause_changed_data(store, resumed, sweep.data_key)
+    assert not settling.pause_changed_data(store, resumed, sweep.data_key)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler import commands, reads
+from scheduler import reads, settling
 from scheduler.demo import SENTENCES, SweepBars, cost, draw_sentences, expected_stage_runs
 from scheduler.demo_folder import MARKER, demo_folder
 from t2f.errors import UserError
@@ -51,7 +51,7 @@ def test_the_bar_of_the_sweep_is_full_when_the_sweep_is(store, submit, worker):
     with bars:
         bars.show(reads.progress(store.database, sweep))
         assert bars.overall.completed == 0
-        while not commands.settle(store, sweep):
+        while not settling.settle(store, sweep):
             work_off(store, worker, lambda job: 0.1 + job.stage_run_id / 1000)
         bars.show(reads.progress(store.database, sweep))
         assert bars.overall.completed == pytest.approx(bars.overall.total)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scheduler import commands, reads
+from scheduler import promoting, reads, settling
 from scheduler.judgement import MEAN_RANK, judge_sweep
 from scheduler.reads import Sweep
 from scheduler.store import Store
@@ -77,7 +77,7 @@ def judged(submit, store, worker, tmp_path) -> Sweep:
             trial = next(trial for trial in reads.trials(store.database, sweep.id) if trial.id == number)
             gates = "copies" if trial.number == 5 else None
             finish_evaluation(store, job, tmp_path / "files", quality=qualities[trial.number], gates=gates)
-        commands.settle(store, reads.sweep(store.database, "six"))
+        settling.settle(store, reads.sweep(store.database, "six"))
     return reads.sweep(store.database, "six")
 
 
@@ -121,7 +121,7 @@ def test_the_best_model_is_one_that_passes(judged, store):
         made.append(trial.number)
         return "uri", "h" * 64
 
-    commands.promote_best(store, judged, make_bundle)
+    promoting.promote_best(store, judged, make_bundle)
     assert made == [4]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler import commands, reads
+from scheduler import reads, settling, submitting
 from scheduler.home import Home
 from scheduler.models import NamedModels
 from scheduler.store import Store
@@ -36,11 +36,11 @@ def place(tmp_path_factory, tiny_data) -> Home:
     resolved = read_sweep(Section(parse_yaml(text, source="test"), "test"), home.path).resolve(
         tiny_data, load_judge(tiny_data)[1]
     )
-    commands.submit_sweep(store, resolved, name="s", submitted=text, data_name="tiny")
+    submitting.submit_sweep(store, resolved, name="s", submitted=text, data_name="tiny")
     worker = store.register_worker(name="w", node="n", pid=1, device="cpu", share=1.0)
     parent, trained = None, 0
     while trained < 2:
-        commands.settle(store, reads.sweep(store.database, "s"))
+        settling.settle(store, reads.sweep(store.database, "s"))
         job = claim(store, worker, lease=1000)
         start(store, job)
         if job.kind == "train":

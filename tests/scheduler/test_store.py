@@ -7,7 +7,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from scheduler import commands, reads
+from scheduler import commands, reads, settling
 from scheduler import tables as t
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import Assignment, Orders, StaleAttempt
@@ -70,7 +70,7 @@ def test_evaluations_come_first_then_the_deepest_stage(store, submit, worker):
         kinds.append((job.kind, job.resolution))
         start(store, job)
         finish(store, job)
-        commands.settle(store, sweep)
+        settling.settle(store, sweep)
     assert kinds == [("train", 4), ("evaluate", 4), ("train", 8), ("evaluate", 8)]
 
 
@@ -80,7 +80,7 @@ def test_a_warm_child_is_preferred(store, submit, worker):
     for job in roots:
         start(store, job)
         finish(store, job)
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     while (job := claim(store, worker)).kind == "evaluate":
         start(store, job)
         finish(store, job)
@@ -184,7 +184,7 @@ def test_a_poison_stage_run_is_given_up_at_its_second_attempt(store, submit, wor
     sweep = submit(text=ONE_TRIAL)
     assert fail(store, worker, clock, "KeyError: x", infrastructure=False, progressed=False) == RunState.READY
     assert fail(store, worker, clock, "KeyError: x", infrastructure=False, progressed=False) == RunState.FAILED
-    assert commands.settle(store, sweep)
+    assert settling.settle(store, sweep)
     assert [trial.state for trial in reads.trials(store.database, sweep.id)] == [TrialState.FAILED]
 
 
@@ -237,7 +237,7 @@ def test_divergence_ends_the_trials_on_the_stage_run(store, submit, worker):
     job = claim(store, worker)
     start(store, job)
     store.report_diverged(job.stage_run_id, 1, evidence={"curve": "loss_d", "value": "nan"})
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     states = [trial.state for trial in reads.trials(store.database, sweep.id)]
     assert states == ["diverged"] * 3 + ["running"] * 3
     assert "curve = loss_d" in run_row(store, job.stage_run_id).error
@@ -255,7 +255,7 @@ def test_canceling_one_demand_leaves_the_others_whole(store, submit, worker):
     assert store.beat(job.stage_run_id, 1, images=1, images_per_second=1, lease_seconds=10) == Orders.CANCEL
     store.acknowledge_cancel(job.stage_run_id, 1)
     assert run_row(store, job.stage_run_id).state == RunState.CANCELED
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     assert [trial.state for trial in reads.trials(store.database, sweep.id)] == ["canceled"] * 3 + ["running"] * 3
 
 
@@ -277,18 +277,18 @@ def test_pausing_a_sweep_stops_new_stage_runs_only(store, submit, worker):
     assert claim(store, worker) is None
     finish(store, job)
     paused = reads.sweep(store.database, sweep.name)
-    assert commands.settle(store, paused) is False
+    assert settling.settle(store, paused) is False
     commands.resume_sweep(store, paused)
     assert claim(store, worker) is not None
 
 
 def test_two_sweeps_share_and_the_shared_work_is_done_once(store, submit, worker):
     first = submit(name="first")
-    while not commands.settle(store, first):
+    while not settling.settle(store, first):
         assert work_off(store, worker)
     second = submit(name="second")
     assert work_off(store, worker) == 0, "everything is there already"
-    assert commands.settle(store, second)
+    assert settling.settle(store, second)
     assert [r.standing.number for r in reads.ranking(store.database, second)] == [
         r.standing.number for r in reads.ranking(store.database, first)
     ]
@@ -380,7 +380,7 @@ def test_an_evaluation_that_never_fails_the_same_way_is_given_up_too(store, subm
     job = claim(store, worker)
     start(store, job)
     finish(store, job)
-    commands.settle(store, sweep)
+    settling.settle(store, sweep)
     for number in range(11):
         clock.now += 1000
         job = claim(store, worker)
@@ -418,9 +418,9 @@ def test_what_has_ended_keeps_its_state(store, submit):
 
 def test_every_change_of_state_has_its_event(store, submit, worker):
     sweep = submit(text=ONE_TRIAL)
-    while not commands.settle(store, sweep):
+    while not settling.settle(store, sweep):
         work_off(store, worker)
-    commands.end_sweep(store, sweep)
+    settling.end_sweep(store, sweep)
     with store.database.read.begin() as connection:
         kinds = connection.scalars(sa.select(t.events.c.kind).order_by(t.events.c.id)).all()
     training = [f"stage_run.{state}" for state in ("waiting", "ready", "leased", "running", "done")]

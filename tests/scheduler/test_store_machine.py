@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from scheduler import commands, reads
+from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
 from scheduler.database import migrate, open_database, sqlite_url
 from scheduler.space import Parameter, SearchSpace
@@ -95,7 +95,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def submit(self) -> None:
-        commands.submit_sweep(self.store, small_sweep(), name="s", submitted="", data_name="tiny")
+        submitting.submit_sweep(self.store, small_sweep(), name="s", submitted="", data_name="tiny")
         self.workers = [
             self.store.register_worker(name=f"w{n}", node="n", pid=n, device="cpu", share=1.0) for n in range(2)
         ]
@@ -245,7 +245,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        commands.settle(self.store, self.sweep)
+        settling.settle(self.store, self.sweep)
 
     @rule(number=st.integers(0, TRIALS - 1))
     def cancel_trial(self, number: int) -> None:
@@ -318,8 +318,8 @@ class StoreMachine(RuleBasedStateMachine):
             if job is not None:
                 start(self.store, job)
                 finish(self.store, job)
-            elif commands.settle(self.store, self.sweep):
-                commands.end_sweep(self.store, self.sweep)
+            elif settling.settle(self.store, self.sweep):
+                settling.end_sweep(self.store, self.sweep)
                 break
         assert not self.sweep.is_open, [str(one.state) for one in reads.trials(self.store.database, self.sweep.id)]
         self.rows_agree()

@@ -1,0 +1,41 @@
+"""Every write to the database, each in one short transaction; `reads.py` has what the pages and the loop look at.
+
+The rules that hold under any crash:
+
+- A stage run's `attempt` is its fencing token. A claim raises it; whatever a worker writes carries the number it was
+  given, and is refused with `StaleAttempt` once another attempt has begun or the lease was taken away.
+- Leases end by the database's clock.
+- A state changes only together with its row in `events`; which changes are legal, triggers know (`states.MOVES`).
+"""
+
+from scheduler.store.claims import ClaimWrites
+from scheduler.store.leading import LeaderWrites
+from scheduler.store.models import ModelWrites
+from scheduler.store.rows import (
+    Assignment,
+    CheckpointRow,
+    Demand,
+    NewTrial,
+    Orders,
+    RetryBudget,
+    StaleAttempt,
+    init_uri,
+)
+from scheduler.store.sweeps import SweepWrites
+from scheduler.store.workers import WorkerWrites
+
+__all__ = [
+    "Assignment",
+    "CheckpointRow",
+    "Demand",
+    "NewTrial",
+    "Orders",
+    "RetryBudget",
+    "StaleAttempt",
+    "Store",
+    "init_uri",
+]
+
+
+class Store(SweepWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+    """The writing side of one database; each file of this package has the writes of one subject."""

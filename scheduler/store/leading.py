@@ -1,0 +1,29 @@
+"""Which scheduler leads."""
+
+import sqlalchemy as sa
+
+from scheduler import tables as t
+from scheduler.store.writes import Writes
+
+
+class LeaderWrites(Writes):
+    def lead(self, holder: str, lease_seconds: float) -> int | None:
+        """The term under which `holder` leads, its lease renewed; None while another one leads."""
+        with self._transaction() as (connection, now):
+            row = connection.execute(sa.select(t.leader)).one_or_none()
+            if row is None:
+                connection.execute(
+                    t.leader.insert().values(id=1, holder=holder, term=1, lease_until=now + lease_seconds)
+                )
+                return 1
+            if row.holder != holder and row.lease_until >= now:
+                return None
+            term = row.term if row.holder == holder else row.term + 1
+            connection.execute(t.leader.update().values(holder=holder, term=term, lease_until=now + lease_seconds))
+            return term
+
+    def resign(self, holder: str, term: int) -> None:
+        with self._transaction() as (connection, _):
+            connection.execute(
+                t.leader.update().where(t.leader.c.holder == holder, t.leader.c.term == term).values(lease_until=0.0)
+            )

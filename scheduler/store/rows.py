@@ -1,0 +1,92 @@
+"""What goes into the store and comes out of it: plain values, some of which travel to workers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+# Back-off after an infrastructure fault: at once the first time, then 1, 2, 4 ... seconds.
+MAX_BACKOFF_SECONDS = 60.0
+# The event of a person's retry: the attempts before it no longer count against any budget.
+RETRIED = "stage_run.retried"
+
+
+class StaleAttempt(RuntimeError):  # noqa: N818 - a name for what happened, not for an error of the caller
+    """The attempt that wants to write is no longer the one that counts."""
+
+
+class Orders(StrEnum):
+    """What a beat brings back."""
+
+    CONTINUE = "continue"
+    PREEMPT = "preempt"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTrial:
+    parameters: Mapping[str, Any]
+    origin: str
+    # What else is known of it: "deviation" (space.Deviation) decides its stages, the rest is the sampler's to remember.
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """A trial wants the last of these stages; the ones before it are its parents, sealed already."""
+
+    trial_id: int
+    keys: tuple[str, ...]  # from 4 px up to the stage wanted
+    spec: Mapping[str, Any]  # of that stage, as StageSpec.to_json()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRow:
+    images: int
+    uri: str
+    sha256: str
+    num_bytes: int
+
+
+def init_uri(sha256: str) -> str:
+    """Where a home's files keep the model bundle with these weights, for trainings that start from it."""
+    return f"init/{sha256}.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """All that a worker needs to know of what it claimed; plain values, so that it travels."""
+
+    kind: str  # train or evaluate
+    stage_run_id: int
+    evaluation_id: int | None
+    key: str
+    attempt: int
+    claim_id: str
+    worker_id: int
+    spec: Mapping[str, Any]  # the stage's; {"evaluation": ..., "stage": ...} to evaluate
+    resolution: int
+    stage: int
+    parent: CheckpointRow | None  # the parent's sealed state
+    checkpoints: tuple[CheckpointRow, ...]  # own ones, newest first; to evaluate: the sealed one
+    lease_seconds: float
+    checkpoint_seconds: float  # between two checkpoints inside the stage
+    data_name: str
+    data_key: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Assignment":
+        parent = CheckpointRow(**stored["parent"]) if stored["parent"] else None
+        checkpoints = tuple(CheckpointRow(**row) for row in stored["checkpoints"])
+        return cls(**{**stored, "parent": parent, "checkpoints": checkpoints})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryBudget:
+    """Faults after which a stage run is given up."""
+
+    infrastructure: int = 10
+    code: int = 1

@@ -1,0 +1,180 @@
+"""Sweeps and trials: submitted, paused, canceled, ended, tried again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from scheduler import tables as t
+from scheduler.states import OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
+from scheduler.store.evaluations import move_evaluation
+from scheduler.store.rows import RETRIED, NewTrial
+from scheduler.store.tree import TreeWrites
+from scheduler.store.writes import record_event
+
+
+class SweepWrites(TreeWrites):
+    def create_sweep(
+        self,
+        *,
+        name: str,
+        submitted: str,
+        resolved: Mapping[str, Any],
+        data_key: str,
+        data_name: str,
+        provenance: Mapping[str, Any],
+        created_by: str,
+        trials: Sequence[NewTrial],
+    ) -> int:
+        """The new sweep with all its trials, in one transaction: a submission is there whole or not at all."""
+        with self._transaction() as (connection, now):
+            sweep_id = connection.execute(
+                t.sweeps.insert().values(
+                    name=name,
+                    submitted=submitted,
+                    resolved=resolved,
+                    state=SweepState.RUNNING,
+                    data_key=data_key,
+                    data_name=data_name,
+                    provenance=provenance,
+                    created_by=created_by,
+                    created=now,
+                )
+            ).inserted_primary_key[0]
+            self._insert_trials(connection, now, sweep_id, trials)
+            record_event(connection, now, "sweep.submitted", sweep_id=sweep_id, trials=len(trials))
+            return sweep_id
+
+    def add_trials(self, sweep_id: int, trials: Sequence[NewTrial]) -> None:
+        with self._transaction() as (connection, now):
+            self._insert_trials(connection, now, sweep_id, trials)
+            record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
+
+    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
+        last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
+        first = 0 if last is None else last + 1
+        rows = [
+            {
+                "sweep_id": sweep_id,
+                "number": number,
+                "parameters": dict(trial.parameters),
+                "state": TrialState.WAITING,
+                "origin": trial.origin,
+                "attributes": dict(trial.attributes),
+                "created": now,
+            }
+            for number, trial in enumerate(trials, start=first)
+        ]
+        if rows:
+            connection.execute(t.trials.insert(), rows)
+
+    def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
+        """Whether the sweep was moved: one that has ended meanwhile keeps its state."""
+        with self._transaction() as (connection, now):
+            return self._move_sweep(connection, now, sweep_id, state, error=error)
+
+    def _move_sweep(
+        self,
+        connection: sa.Connection,
+        now: float,
+        sweep_id: int,
+        state: SweepState,
+        *,
+        error: str | None = None,
+        only_from: Sequence[SweepState] = OPEN_SWEEPS,
+    ) -> bool:
+        moved = connection.execute(
+            t.sweeps.update()
+            .where(t.sweeps.c.id == sweep_id, t.sweeps.c.state.in_(only_from))
+            .values(state=state, ended=None if state in OPEN_SWEEPS else now, error=error)
+        )
+        if moved.rowcount:
+            record_event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+        return bool(moved.rowcount)
+
+    def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
+        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was still open.
+
+        error: why it must pause, where no person wished it.
+        """
+        state = SweepState.PAUSED if paused else SweepState.RUNNING
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error):
+                return False
+            touched = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id)
+                .values(paused=int(paused))
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            for stage_run_id in set(touched):
+                self._follow_demands(connection, now, stage_run_id)
+            return True
+
+    def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
+        """End a sweep and all its open trials in one transaction; whether it was still open."""
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, SweepState.CANCELED):
+                return False
+            still_open = connection.scalars(
+                sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
+            ).all()
+            for trial_id in still_open:
+                self._move_trial(connection, now, trial_id, TrialState.CANCELED, reason)
+            return True
+
+    def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> frozenset[int]:
+        """Move open trials and return which were; those that end give up their demands for what is still to train.
+
+        A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
+        """
+        with self._transaction() as (connection, now):
+            return frozenset(
+                trial_id
+                for trial_id, state in states.items()
+                if self._move_trial(connection, now, trial_id, state, reason)
+            )
+
+    def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
+        """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
+
+        Its sweep is open again, and the faults so far no longer count against the retry budgets.
+        """
+        broken = (TrialState.FAILED, TrialState.DIVERGED)
+        with self._transaction() as (connection, now):
+            sweep_id = connection.execute(
+                t.trials.update()
+                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
+                .values(state=TrialState.RUNNING, ended=None)
+                .returning(t.trials.c.sweep_id)
+            ).scalar_one_or_none()
+            if sweep_id is None:
+                return False
+            ended = [state for state in SweepState if state not in OPEN_SWEEPS]
+            self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
+            last = connection.execute(
+                sa.select(t.stage_runs)
+                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                .where(t.demands.c.trial_id == trial_id)
+                .order_by(t.stage_runs.c.stage.desc())
+                .limit(1)
+            ).one_or_none()
+            if last is not None:
+                self._retry_stage_run(connection, now, last, evaluation_key)
+            record_event(connection, now, "trial.retried", sweep_id=sweep_id, trial_id=trial_id)
+            return True
+
+    def _retry_stage_run(self, connection: sa.Connection, now: float, run: sa.Row, evaluation_key: str) -> None:
+        if run.state in (RunState.FAILED, RunState.DIVERGED):
+            record_event(connection, now, RETRIED, stage_run_id=run.id, after_attempt=run.attempt)
+            self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
+            self._follow_demands(connection, now, run.id)
+        failed = connection.execute(
+            sa.select(t.evaluations).where(
+                t.evaluations.c.stage_run_id == run.id,
+                t.evaluations.c.key == evaluation_key,
+                t.evaluations.c.state == RunState.FAILED,
+            )
+        ).one_or_none()
+        if failed is not None:
+            move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)

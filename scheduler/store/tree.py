@@ -1,0 +1,147 @@
+"""The stage tree: stage runs come into being because trials demand them, and follow what is demanded."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from scheduler import tables as t
+from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
+from scheduler.store.rows import Demand
+from scheduler.store.writes import Writes, record_event
+
+
+class TreeWrites(Writes):
+    def demand(self, sweep_id: int, demands: Iterable[Demand], *, priority: int) -> None:
+        """Make sure that these stage runs exist and are wanted; those already sealed are only linked.
+
+        Whoever decides looked at older rows: a trial or sweep that has ended since wants nothing, and what a paused
+        sweep wants waits.
+        """
+        with self._transaction() as (connection, now):
+            sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            if sweep_state not in OPEN_SWEEPS:
+                return
+            open_trials = connection.execute(
+                sa.select(t.trials.c.id, t.trials.c.state).where(
+                    t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
+                )
+            )
+            states = {row.id: row.state for row in open_trials}
+            for wanted in demands:
+                if wanted.trial_id not in states:
+                    continue
+                stage_run_id = self._stage_run(connection, now, wanted, priority)
+                connection.execute(
+                    upsert(t.demands)
+                    .values(
+                        sweep_id=sweep_id,
+                        trial_id=wanted.trial_id,
+                        stage_run_id=stage_run_id,
+                        priority=priority,
+                        paused=int(sweep_state == SweepState.PAUSED),
+                        created=now,
+                    )
+                    .on_conflict_do_nothing()
+                )
+                if states[wanted.trial_id] == TrialState.WAITING:
+                    self._move_trial(connection, now, wanted.trial_id, TrialState.RUNNING, None)
+                self._follow_demands(connection, now, stage_run_id)
+
+    def _stage_run(self, connection: sa.Connection, now: float, wanted: Demand, priority: int) -> int:
+        found = connection.scalar(sa.select(t.stage_runs.c.id).where(t.stage_runs.c.key == wanted.keys[-1]))
+        if found is not None:
+            return found
+        parent_id = None
+        if len(wanted.keys) > 1:
+            parent = connection.execute(
+                sa.select(t.stage_runs.c.id, t.stage_runs.c.state).where(t.stage_runs.c.key == wanted.keys[-2])
+            ).one()
+            assert parent.state == RunState.DONE, "a stage run becomes a row once its parent is sealed"
+            parent_id = parent.id
+        stage_run_id = connection.execute(
+            t.stage_runs.insert().values(
+                key=wanted.keys[-1],
+                parent_id=parent_id,
+                stage=len(wanted.keys) - 1,
+                resolution=wanted.spec["resolution"],
+                spec=wanted.spec,
+                state=RunState.WAITING,
+                priority=priority,
+                attempt=0,
+                ready_at=0.0,
+                images=0,
+                seconds=0.0,
+                created=now,
+            )
+        ).inserted_primary_key[0]
+        record_event(connection, now, "stage_run.waiting", stage_run_id=stage_run_id)
+        return stage_run_id
+
+    def _follow_demands(self, connection: sa.Connection, now: float, stage_run_id: int) -> None:
+        """Bring a stage run's state and priority in line with the open trials that want it."""
+        state = connection.scalar(sa.select(t.stage_runs.c.state).where(t.stage_runs.c.id == stage_run_id))
+        demands = connection.execute(
+            sa.select(
+                sa.func.count().label("all"),
+                sa.func.coalesce(sa.func.sum(1 - t.demands.c.paused), 0).label("unpaused"),
+                sa.func.max(sa.case((t.demands.c.paused == 0, t.demands.c.priority))).label("priority"),
+            )
+            .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+            .where(t.demands.c.stage_run_id == stage_run_id, t.trials.c.state.in_(OPEN_TRIALS))
+        ).one()
+        target = None
+        if demands.unpaused and state in (RunState.WAITING, RunState.CANCELED):
+            target = RunState.READY
+        elif not demands.all and state in (RunState.READY, RunState.WAITING):
+            target = RunState.CANCELED
+        elif not demands.unpaused and state == RunState.READY:
+            target = RunState.WAITING
+        elif not demands.all and state in (RunState.LEASED, RunState.RUNNING):
+            target = RunState.CANCELING
+        if demands.priority is not None:
+            connection.execute(
+                t.stage_runs.update().where(t.stage_runs.c.id == stage_run_id).values(priority=demands.priority)
+            )
+        if target is not None:
+            self._move(connection, now, stage_run_id, target)
+
+    def _move(self, connection: sa.Connection, now: float, stage_run_id: int, state: RunState, **values: Any) -> None:
+        """Change a stage run's state together with its event; the trigger refuses illegal moves."""
+        if state not in ACTIVE:
+            values = {"worker_id": None, "lease_until": None, "images_per_second": None, **values}
+        values = {"ended": now if state in ENDED else None, **values}
+        connection.execute(t.stage_runs.update().where(t.stage_runs.c.id == stage_run_id).values(state=state, **values))
+        record_event(connection, now, f"stage_run.{state}", stage_run_id=stage_run_id, error=values.get("error"))
+
+    def _move_trial(
+        self, connection: sa.Connection, now: float, trial_id: int, state: TrialState, reason: str | None
+    ) -> bool:
+        is_open = state in OPEN_TRIALS
+        sweep_id = connection.execute(
+            t.trials.update()
+            .where(t.trials.c.id == trial_id, t.trials.c.state.in_(OPEN_TRIALS))
+            .values(state=state, ended=None if is_open else now)
+            .returning(t.trials.c.sweep_id)
+        ).scalar_one_or_none()
+        if sweep_id is None:
+            return False
+        if not is_open:
+            self._drop_demands(connection, now, trial_id)
+        record_event(connection, now, f"trial.{state}", sweep_id=sweep_id, trial_id=trial_id, reason=reason)
+        return True
+
+    def _drop_demands(self, connection: sa.Connection, now: float, trial_id: int) -> None:
+        """Forget what an ended trial wanted; demands for what was sealed or broke stay, as its history."""
+        untrained = sa.select(t.stage_runs.c.id).where(
+            t.stage_runs.c.id == t.demands.c.stage_run_id,
+            t.stage_runs.c.state.not_in((RunState.DONE, RunState.FAILED, RunState.DIVERGED)),
+        )
+        wanted = connection.scalars(
+            t.demands.delete()
+            .where(t.demands.c.trial_id == trial_id, untrained.exists())
+            .returning(t.demands.c.stage_run_id)
+        ).all()
+        for stage_run_id in wanted:
+            self._follow_demands(connection, now, stage_run_id)

@@ -1,0 +1,161 @@
+"""Submitting a sweep: its first trials, the stage tree that they come down to, and the rows."""
+
+import getpass
+import importlib.metadata
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from scheduler import reads
+from scheduler.samplers import grid, grid_size, random_trial
+from scheduler.space import Deviation
+from scheduler.store import NewTrial, Store, init_uri
+from scheduler.sweepfile import ResolvedSweep
+from t2f.data.files import sync
+from t2f.errors import UserError
+from t2f.spec import stage_keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What a sweep comes down to before any trial is stopped."""
+
+    trials: int
+    stage_runs: Mapping[int, int]  # resolution -> distinct stage runs
+    images: int  # real images shown over all distinct stage runs
+    images_unshared: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.stage_runs.values())
+
+    @property
+    def saved(self) -> int:
+        """Stage runs that sharing saves."""
+        return self.trials * len(self.stage_runs) - self.total
+
+
+def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
+    """The trials that a sweep begins with."""
+    if resolved.method == "random":
+        count = resolved.budget.max_trials
+        chosen = [random_trial(resolved.space, number) for number in range(count)]
+        return [NewTrial(parameters=parameters, origin="random") for parameters in chosen]
+    trials = [NewTrial(parameters=parameters, origin="grid") for parameters in grid(resolved.space)]
+    limit = resolved.budget.max_trials
+    if limit is not None and len(trials) > limit:
+        raise UserError(
+            f"the grid has {len(trials)} trials and budget.max_trials is {limit}; "
+            "list fewer values, or use method: random"
+        )
+    return trials
+
+
+def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
+    """The distinct stage runs of these trials, by resolution."""
+    keys: dict[int, set[str]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
+    images = unshared = 0
+    for trial in trials:
+        stages = resolved.space.stages(trial.parameters, Deviation.from_json(trial.attributes.get("deviation", {})))
+        for stage, key in zip(stages, stage_keys(stages), strict=True):
+            unshared += stage.images
+            if key not in keys[stage.resolution]:
+                keys[stage.resolution].add(key)
+                images += stage.images
+    return Tree(
+        trials=len(trials),
+        stage_runs={resolution: len(found) for resolution, found in keys.items()},
+        images=images,
+        images_unshared=unshared,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitBundle:
+    """A model bundle that trials start from, and the files folder of the home that keeps it for the workers."""
+
+    path: Path
+    sha256: str  # of its weights
+    files: Path
+
+    def keep(self) -> None:
+        """Copy it to where workers find it by its weights; one that is there already has the same."""
+        place = self.files / init_uri(self.sha256)
+        if place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.copyfile(self.path, draft)
+        sync(draft)
+        draft.rename(place)
+        sync(place.parent)
+
+
+def submit_sweep(
+    store: Store,
+    resolved: ResolvedSweep,
+    *,
+    name: str,
+    submitted: str,
+    data_name: str,
+    init: InitBundle | None = None,
+    dry_run: bool = False,
+) -> Tree:
+    """Store a sweep with its trials and return what it comes down to; nothing is written by a dry run.
+
+    init: the model bundle that its trials start from, which is kept with the home's files.
+    """
+    if resolved.method == "grid":
+        # Refused before a million trials are built.
+        limit = resolved.budget.max_trials or grid_size(resolved.space)
+        if grid_size(resolved.space) > 100 * limit:
+            raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
+    trials = new_trials(resolved)
+    tree = stage_tree(resolved, trials)
+    taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
+    if reads.find_sweep(store.database, name) is not None:
+        raise taken
+    if dry_run:
+        return tree
+    if init is not None:
+        init.keep()
+    try:
+        store.create_sweep(
+            name=name,
+            submitted=submitted,
+            resolved=resolved.to_json(),
+            data_key=resolved.space.data_key,
+            data_name=data_name,
+            provenance=provenance(),
+            created_by=getpass.getuser(),
+            trials=trials,
+        )
+    except IntegrityError as error:
+        raise taken from error
+    return tree
+
+
+def provenance() -> dict[str, Any]:
+    """The code that a sweep was submitted with: commit, whether it was changed, package versions."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    packages = ("t2f", "torch", "numpy", "pillow", "ray", "sqlalchemy")
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "packages": {package: importlib.metadata.version(package) for package in packages},
+    }

@@ -1,0 +1,187 @@
+"""The commands `t2f sweep`: submit, list, show, pause, resume, cancel."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from scheduler import commands, reads, submitting
+from scheduler.home import Home
+from scheduler.judgement import judge_of
+from scheduler.reads import Sweep
+from scheduler.store import Store
+from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
+from t2f.cli import (
+    DEFAULT_HOME,
+    AsJson,
+    DryRun,
+    HomeOption,
+    checked_name,
+    console,
+    embed_captions,
+    ensure_judge,
+    print_json,
+)
+from t2f.data import PreparedData, check_source
+from t2f.evaluate_cli import judge_line
+
+sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, pause, resume, cancel.")
+
+
+@sweep_app.command("submit")
+def sweep_submit(
+    file: Annotated[Path, typer.Argument(help="The sweep file.")],
+    name: Annotated[str | None, typer.Option(help="Instead of the name in the file.")] = None,
+    as_prepared: Annotated[
+        bool, typer.Option("--as-prepared", help="Train on the data as it was prepared, though its source changed.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store a sweep; a running `t2f up` trains it."""
+    spec, text = read_sweep_file(file)
+    place = Home(path=home)
+    data = PreparedData.open(place.data / checked_name(spec.dataset))
+    if not as_prepared:
+        check_source(data.path, missing_ok=True)
+    # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
+    judge = ensure_judge(data, steps=600) if not dry_run or not data.has_captions else "0" * 64
+    resolved = spec.resolve(data, judge)
+    name = checked_name(name or spec.name)
+    if dry_run:
+        tree = submitting.stage_tree(resolved, submitting.new_trials(resolved))
+    else:
+        sentence = None
+        if "sentence" in resolved.space.text_encoders:
+            sentence = embed_captions(data, spec.sentence_encoder)
+        init = open_init(spec, resolved, data, place)
+        resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
+        store = Store(place.create())
+        tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
+    if as_json:
+        print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved})
+        return
+    print_tree(name, tree, dry_run=dry_run)
+
+
+def open_init(
+    spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home
+) -> submitting.InitBundle | None:
+    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
+    if spec.init_from is None:
+        return None
+    # Only sweeps that start from a model wait for torch here.
+    from t2f.generate import init_weights, open_bundle
+
+    bundle = open_bundle(spec.init_from)
+    for trial in submitting.new_trials(resolved):
+        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
+    return submitting.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
+
+
+def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
+    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials} trials")
+    for resolution, count in tree.stage_runs.items():
+        console.print(f"{resolution:5d} px  {count:4d} stage runs")
+    share = 1 - tree.images / tree.images_unshared
+    console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
+
+
+@sweep_app.command("ls")
+def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
+    """List sweeps, the newest first."""
+    database = Home(path=home).open()
+    rows = [
+        (sweep, reads.progress(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)
+    ]
+    if as_json:
+        print_json([sweep_json(*row) for row in rows])
+        return
+    table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
+    for sweep, progress, ranking in rows:
+        trials = ", ".join(f"{count} {state}" for state, count in progress.trials.items())
+        best = f"T{ranking[0].standing.number} {ranking[0].standing.value:.3f}" if ranking else ""
+        table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
+    console.print(table)
+
+
+def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranked]) -> dict[str, Any]:
+    return {
+        "name": sweep.name,
+        "state": sweep.state,
+        "error": sweep.error,
+        "data": sweep.data_name,
+        "trials": dict(progress.trials),
+        "stage_runs_trained": progress.trained,
+        "stage_runs_saved": progress.saved_by_sharing,
+        "ranking": [
+            {
+                "rank": one.rank,
+                "trial": f"{sweep.name}/T{one.standing.number}",
+                "state": one.standing.state,
+                "resolution": one.standing.resolution,
+                "closed_gates": list(one.standing.gates),
+                sweep.resolved.metric: one.standing.value,
+            }
+            for one in ranking
+        ],
+    }
+
+
+@sweep_app.command("show")
+def sweep_show(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Show a sweep: its trials, ranked, with the stages of each."""
+    database = Home(path=home).open()
+    sweep = reads.sweep(database, name)
+    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    if as_json:
+        parameters = {trial.name: dict(trial.parameters) for trial in trials.values()}
+        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters})
+        return
+    console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
+    console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
+    console.print(judge_line(judge_of(sweep, progress.stage_runs)))
+    varying = sweep.resolved.space.varying
+    table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying)
+    ranks = {one.standing.trial_id: one for one in ranking}
+    ordered = [trials[one.standing.trial_id] for one in ranking]
+    ordered += [trial for trial in trials.values() if trial.id not in ranks]
+    for trial in ordered:
+        one = ranks.get(trial.id)
+        place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
+        measured = (place, str(one.standing.resolution), f"{one.standing.value:.3f}") if one else ("", "", "")
+        values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
+        table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values)
+    console.print(table)
+
+
+@sweep_app.command("pause")
+def sweep_pause(name: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """Start no new stage runs of a sweep; what runs goes on."""
+    store = Store(Home(path=home).open())
+    commands.pause_sweep(store, reads.sweep(store.database, name))
+    console.print(f"{name}: paused")
+
+
+@sweep_app.command("resume")
+def sweep_resume(name: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """Go on with a paused sweep."""
+    store = Store(Home(path=home).open())
+    commands.resume_sweep(store, reads.sweep(store.database, name))
+    console.print(f"{name}: running")
+
+
+@sweep_app.command("cancel")
+def sweep_cancel(name: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """End a sweep now; stage runs that other sweeps want go on."""
+    store = Store(Home(path=home).open())
+    commands.cancel_sweep(store, reads.sweep(store.database, name))
+    console.print(f"{name}: canceled")
