@@ -3,9 +3,11 @@
 SQLite is the embedded default: write-ahead log, full sync, one writer at a time.
 """
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -35,6 +37,17 @@ class Database:
         self.read.dispose()
 
 
+class JsonText(str):
+    """A JSON value that is written as text already; goes into JSON columns as it is."""
+
+    __slots__ = ()
+
+
+def json_text(value: Any) -> str:
+    """What engines write JSON columns with."""
+    return str(value) if isinstance(value, JsonText) else json.dumps(value)
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
@@ -55,6 +68,7 @@ def _sqlite_engine(url: str, *, read_only: bool) -> sa.Engine:
     engine = sa.create_engine(
         make_url(url).set(drivername="sqlite+pysqlite"),
         module=dbapi2,
+        json_serializer=json_text,
         connect_args={"timeout": 30.0, "check_same_thread": False},
     )
     journal = "WAL" if dbapi2.sqlite_version_info >= SAFE_WAL else "DELETE"

@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from scheduler import reads
+from scheduler.forms import StageForms
 from scheduler.samplers import grid, grid_size, random_trial
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
 from t2f.data.files import sync
 from t2f.errors import UserError
-from t2f.spec import stage_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +57,23 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     return trials
 
 
-def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
+def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     """The distinct stage runs of these trials, by resolution."""
-    keys: dict[int, set[str]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
-    images = unshared = 0
-    for trial in trials:
-        stages = resolved.space.stages(trial.parameters, Deviation.from_json(trial.attributes.get("deviation", {})))
-        for stage, key in zip(stages, stage_keys(stages), strict=True):
-            unshared += stage.images
-            if key not in keys[stage.resolution]:
-                keys[stage.resolution].add(key)
-                images += stage.images
+    forms = StageForms(resolved.space)
+    runs: dict[int, set[int]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
+    count = images = unshared = 0
+    for number, trial in enumerate(trials):
+        count += 1
+        deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+        for node, resolution, stage_images in forms.nodes(trial.parameters, resolved.root(f"T{number}"), deviation):
+            unshared += stage_images
+            here = runs.setdefault(resolution, set())
+            if node not in here:
+                here.add(node)
+                images += stage_images
     return Tree(
-        trials=len(trials),
-        stage_runs={resolution: len(found) for resolution, found in keys.items()},
+        trials=count,
+        stage_runs={resolution: len(found) for resolution, found in runs.items()},
         images=images,
         images_unshared=unshared,
     )

@@ -152,6 +152,10 @@ class ResolvedSweep:
     evaluation: EvaluationSpec
     checkpoint_seconds: float
 
+    def root(self, trial_name: str) -> str | None:
+        """What the key of the trial's first stage run is chained to: nothing where stage runs are shared."""
+        return None
+
     def to_json(self) -> dict[str, Any]:
         plan = {name: list(values) for name, values in asdict(self.space.plan).items()}
         return {

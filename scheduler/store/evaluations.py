@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
-from scheduler.states import RunState
+from scheduler.states import ENDED, RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, Orders, RetryBudget
-from scheduler.store.writes import Writes, record_event
+from scheduler.store.writes import Writes, note_ended_runs, record_event
 
 
 class EvaluationWrites(Writes):
@@ -99,3 +99,5 @@ def move_evaluation(connection: sa.Connection, now: float, row: sa.Row, state: R
     connection.execute(t.evaluations.update().where(t.evaluations.c.id == row.id).values(state=state, **values))
     payload = {name: values.get(name) for name in ("score", "error")}
     record_event(connection, now, f"evaluation.{state}", stage_run_id=row.stage_run_id, **payload)
+    if state in ENDED:
+        note_ended_runs(connection, [row.stage_run_id])

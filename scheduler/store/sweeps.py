@@ -1,6 +1,7 @@
 """Sweeps and trials: submitted, paused, canceled, ended, tried again."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +10,8 @@ from scheduler import tables as t
 from scheduler.states import OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.evaluations import move_evaluation
 from scheduler.store.rows import RETRIED, NewTrial
-from scheduler.store.tree import TreeWrites
-from scheduler.store.writes import record_event
+from scheduler.store.tree import BATCH, TreeWrites
+from scheduler.store.writes import note_changes, record_event
 
 
 class SweepWrites(TreeWrites):
@@ -39,6 +40,8 @@ class SweepWrites(TreeWrites):
                     provenance=provenance,
                     created_by=created_by,
                     created=now,
+                    share=resolved.get("share", 1.0),
+                    max_workers=resolved.get("max_workers"),
                 )
             ).inserted_primary_key[0]
             self._insert_trials(connection, now, sweep_id, trials)
@@ -53,19 +56,20 @@ class SweepWrites(TreeWrites):
     def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
-        rows = [
-            {
-                "sweep_id": sweep_id,
-                "number": number,
-                "parameters": dict(trial.parameters),
-                "state": TrialState.WAITING,
-                "origin": trial.origin,
-                "attributes": dict(trial.attributes),
-                "created": now,
-            }
-            for number, trial in enumerate(trials, start=first)
-        ]
-        if rows:
+        left = enumerate(trials, start=first)
+        while batch := list(islice(left, BATCH)):
+            rows = [
+                {
+                    "sweep_id": sweep_id,
+                    "number": number,
+                    "parameters": dict(trial.parameters),
+                    "state": TrialState.WAITING,
+                    "origin": trial.origin,
+                    "attributes": dict(trial.attributes),
+                    "created": now,
+                }
+                for number, trial in batch
+            ]
             connection.execute(t.trials.insert(), rows)
 
     def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
@@ -90,6 +94,8 @@ class SweepWrites(TreeWrites):
         )
         if moved.rowcount:
             record_event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+            if state in OPEN_SWEEPS:
+                note_changes(connection, [{"sweep_id": sweep_id}])
         return bool(moved.rowcount)
 
     def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
@@ -107,8 +113,7 @@ class SweepWrites(TreeWrites):
                 .values(paused=int(paused))
                 .returning(t.demands.c.stage_run_id)
             ).all()
-            for stage_run_id in set(touched):
-                self._follow_demands(connection, now, stage_run_id)
+            self._follow_demands(connection, now, *sorted(set(touched)))
             return True
 
     def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
@@ -119,8 +124,7 @@ class SweepWrites(TreeWrites):
             still_open = connection.scalars(
                 sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
             ).all()
-            for trial_id in still_open:
-                self._move_trial(connection, now, trial_id, TrialState.CANCELED, reason)
+            self._move_trials(connection, now, dict.fromkeys(still_open, TrialState.CANCELED), reason)
             return True
 
     def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> frozenset[int]:
@@ -129,11 +133,14 @@ class SweepWrites(TreeWrites):
         A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
         """
         with self._transaction() as (connection, now):
-            return frozenset(
-                trial_id
-                for trial_id, state in states.items()
-                if self._move_trial(connection, now, trial_id, state, reason)
-            )
+            return self._move_trials(connection, now, dict(states), reason)
+
+    def forget_changes(self, change_ids: Sequence[int]) -> None:
+        """These have been looked at."""
+        left = iter(change_ids)
+        with self._transaction() as (connection, _):
+            while batch := list(islice(left, BATCH)):
+                connection.execute(t.changes.delete().where(t.changes.c.id.in_(batch)))
 
     def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
         """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
@@ -162,6 +169,7 @@ class SweepWrites(TreeWrites):
             if last is not None:
                 self._retry_stage_run(connection, now, last, evaluation_key)
             record_event(connection, now, "trial.retried", sweep_id=sweep_id, trial_id=trial_id)
+            note_changes(connection, [{"sweep_id": sweep_id, "trial_id": trial_id}])
             return True
 
     def _retry_stage_run(self, connection: sa.Connection, now: float, run: sa.Row, evaluation_key: str) -> None:

@@ -1,6 +1,6 @@
 """One writing transaction, its time, its events, and the guard of a worker's attempt: what all writes share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database, database_now
-from scheduler.states import ACTIVE, RunState
+from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.rows import StaleAttempt
 
 
@@ -57,3 +57,61 @@ def record_event(
             payload={name: value for name, value in payload.items() if value is not None},
         )
     )
+
+
+def record_run_events(
+    connection: sa.Connection, now: float, kind: str, stage_run_ids: Sequence[int], **payload: Any
+) -> None:
+    """One event of a kind for each of these stage runs."""
+    if stage_run_ids:
+        which = {"at": now, "kind": kind, "payload": payload, "ids": stage_run_ids}
+        connection.execute(_RUN_EVENTS, which)
+
+
+def record_trial_events(
+    connection: sa.Connection, now: float, kind: str, trial_ids: Sequence[int], **payload: Any
+) -> None:
+    """One event of a kind for each of these trials."""
+    if trial_ids:
+        connection.execute(_TRIAL_EVENTS, {"at": now, "kind": kind, "payload": payload, "ids": trial_ids})
+
+
+def ids_param() -> sa.BindParameter[Any]:
+    """`column.in_(ids_param())` with {"ids": [...]}: for statements that are made once."""
+    return sa.bindparam("ids", expanding=True)
+
+
+_event = [sa.bindparam(name, type_=t.events.c[name].type) for name in ("at", "kind", "payload")]
+_RUN_EVENTS = t.events.insert().from_select(
+    ["at", "kind", "payload", "stage_run_id"],
+    sa.select(*_event, t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids_param())).order_by(t.stage_runs.c.id),
+)
+_TRIAL_EVENTS = t.events.insert().from_select(
+    ["at", "kind", "payload", "sweep_id", "trial_id"],
+    sa.select(*_event, t.trials.c.sweep_id, t.trials.c.id)
+    .where(t.trials.c.id.in_(ids_param()))
+    .order_by(t.trials.c.id),
+)
+
+
+def note_changes(connection: sa.Connection, rows: Sequence[Mapping[str, int]]) -> None:
+    """What the scheduler is to look at: of a sweep, the trials on a stage run, a trial, or (neither) all."""
+    if rows:
+        connection.execute(t.changes.insert(), [{"stage_run_id": None, "trial_id": None, **row} for row in rows])
+
+
+def note_ended_runs(connection: sa.Connection, stage_run_ids: Sequence[int]) -> None:
+    """Stage runs, or evaluations of them, have ended: every open sweep that wants them is to look."""
+    connection.execute(_NOTE_ENDED_RUNS, {"ids": stage_run_ids})
+
+
+_NOTE_ENDED_RUNS = t.changes.insert().from_select(
+    ["sweep_id", "stage_run_id"],
+    sa.select(t.demands.c.sweep_id, t.demands.c.stage_run_id)
+    .distinct()
+    .join(t.sweeps, t.sweeps.c.id == t.demands.c.sweep_id)
+    .where(
+        t.demands.c.stage_run_id.in_(ids_param()),
+        t.sweeps.c.state.in_([str(state) for state in OPEN_SWEEPS]),
+    ),
+)
