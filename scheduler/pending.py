@@ -136,14 +136,13 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
     )
     to_come = (
         sa.select(trials.id)
-        .where(
-            trials.sweep_id == sweep.id, trials.state.in_(OPEN_TRIALS), sa.not_(_skips_rungs()), ~sa.exists(through)
-        )
+        .where(trials.sweep_id == sweep.id, trials.state.in_(OPEN_TRIALS), sa.not_(_skips_rungs()), ~sa.exists(through))
         .limit(1)
     )
     with database.read.begin() as connection:
         complete = connection.execute(to_come).first() is None
-        metric = {row.id: measured_value(row.metrics or {}, sweep.resolved.metric) for row in connection.execute(values)}
+        metric = sweep.resolved.metric
+        value = {row.id: measured_value(row.metrics or {}, metric) for row in connection.execute(values)}
         found = [
             AtRung(
                 trial_id=row.id,
@@ -153,7 +152,7 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
                 stage_run_id=row.stage_run_id,
                 state=RunState(row.state),
                 evaluation_state=None if row.evaluation_state is None else RunState(row.evaluation_state),
-                value=metric.get(row.stage_run_id),
+                value=value.get(row.stage_run_id),
                 is_newest=bool(row.is_newest),
             )
             for row in connection.execute(arrived)

@@ -27,6 +27,7 @@ class Sweep:
     data_key: str
     created: float
     ended: float | None
+    spent: str | None = None  # which budget is spent, where one is
 
     @property
     def is_open(self) -> bool:
@@ -153,6 +154,7 @@ def _sweep(row: sa.Row) -> Sweep:
         data_key=row.data_key,
         created=row.created,
         ended=row.ended,
+        spent=row.spent,
     )
 
 
@@ -246,9 +248,7 @@ def paths_of(database: Database, trial_ids: Sequence[int], evaluation_key: str) 
         return _paths(connection, evaluation_key, t.demands.c.trial_id.in_(trial_ids))
 
 
-def _paths(
-    connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]
-) -> dict[int, list[StageRun]]:
+def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
     # A stage run that many trials share is read once.
     demanded = sa.select(t.demands.c.trial_id, t.demands.c.stage_run_id).where(which)
     steps = connection.execute(demanded.order_by(t.demands.c.trial_id, t.demands.c.stage)).all()

@@ -123,6 +123,8 @@ class Runner:
             if assignment is None:
                 return
             self._pool.dispatch(worker, assignment)
+        if self._pool.is_full:
+            self._store.preempt()
 
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""

@@ -7,12 +7,12 @@ end: what happened is forgotten only once all that follows from it is written.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from scheduler import forecast, pending, reads
+from scheduler import budgets, forecast, pending, reads
 from scheduler.forms import StageForms
 from scheduler.pending import AtRung, Rung
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.rungs import Entry, decide, is_rung
-from scheduler.states import RunState, SweepState, TrialState
+from scheduler.states import ACTIVE, ENDED, RunState, SweepState, TrialState
 from scheduler.store import Demand, Store
 from t2f.spec import StagePlan
 
@@ -31,8 +31,11 @@ def settle(store: Store, sweep: Sweep) -> bool:
     True once no trial is open any more: the sweep can be ended.
     """
     database = store.database
-    if sweep.state == SweepState.PAUSED:
+    if sweep.state == SweepState.PAUSED or _is_kept_waiting(store, sweep):
         return False
+    spent = budgets.spent_budget(database, sweep, store.now())
+    if spent != sweep.spent:
+        store.set_spent(sweep.id, spent)
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
     for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
         changes = pending.changes(database, sweep.id)
@@ -43,8 +46,12 @@ def settle(store: Store, sweep: Sweep) -> bool:
             paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
             _request_evaluations(store, sweep, paths)
             ended = _end_trials(store, sweep, trials, paths)
+            if spent is not None:
+                _wind_up(store, [trial for trial in trials if trial.id not in ended], paths, spent)
+                continue
             demands.write(_going_on(sweep, [trial for trial in trials if trial.id not in ended], paths), paths)
-        _choose(store, sweep, demands)
+        if spent is None:
+            _choose(store, sweep, demands)
         store.forget_changes(changes.ids)
     return not pending.has_open_trials(database, sweep.id)
 
@@ -53,6 +60,35 @@ def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]
     left = iter(trial_ids)
     while batch := list(islice(left, BATCH)):
         yield reads.trials_of(store.database, batch)
+
+
+def _is_kept_waiting(store: Store, sweep: Sweep) -> bool:
+    """Whether the sweep that this one comes after keeps it from beginning; it fails where that will never end well."""
+    waits = budgets.waits_for(store.database, sweep)
+    if waits is None:
+        return False
+    reason, for_ever = waits
+    if for_ever:
+        store.cancel_sweep(sweep.id, reason=reason, state=SweepState.FAILED)
+    return True
+
+
+def _wind_up(store: Store, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]], spent: str) -> None:
+    """Nothing new begins: what runs goes on to its stage's end and is measured, the other trials end where they are."""
+    ends: dict[int, TrialState] = {}
+    for trial in trials:
+        path = paths.get(trial.id, [])
+        last = path[-1] if path else None
+        if not trial.is_open or (last is not None and last.state in ACTIVE):
+            continue
+        if last is not None and last.state == RunState.DONE:
+            if last.evaluation is None or last.evaluation.state not in ENDED:
+                continue
+            ends[trial.id] = TrialState.PRUNED
+        else:
+            ends[trial.id] = TrialState.PRUNED if len(path) > 1 else TrialState.CANCELED
+    if ends:
+        store.set_trial_states(ends, reason=f"the sweep's budget: {spent}")
 
 
 def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[StageRun]]) -> None:
@@ -182,7 +218,7 @@ class _Demands:
         if not trials:
             return
         if self._speeds is None:
-            self._speeds = forecast.speeds(self._store.database)
+            self._speeds = forecast.speeds(forecast.measured(self._store.database), {})
         demands = [self._next(trial, paths.get(trial.id, [])) for trial in trials]
         self._store.demand(self._sweep.id, demands, priority=self._sweep.resolved.priority)
 
@@ -221,9 +257,12 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
 
 
 def end_sweep(store: Store, sweep: Sweep) -> None:
-    """Mark a settled sweep as complete, or as failed where no trial came to a result."""
+    """Mark a settled sweep as complete, as stopped by its budget, or as failed where no trial came to a result."""
     states = set(reads.trial_counts(store.database, sweep.id))
-    if states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
+    spent = reads.sweep(store.database, sweep.name).spent
+    if spent is not None and states - {TrialState.COMPLETE}:
+        store.set_sweep_state(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
+    elif states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
         store.set_sweep_state(sweep.id, SweepState.COMPLETE)
     elif states == {TrialState.CANCELED}:
         store.set_sweep_state(sweep.id, SweepState.CANCELED)

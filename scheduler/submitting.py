@@ -13,13 +13,17 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from scheduler import reads
+from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
-from scheduler.samplers import grid, grid_size, random_trial
+from scheduler.home import Home
+from scheduler.samplers import draw, grid, grid_size, random_trial
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
 from t2f.data.files import sync
 from t2f.errors import UserError
+from t2f.settings import Value
+from t2f.spec import StageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,24 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     )
 
 
+def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
+    """What the sweep will take, by what this home has trained so far; nothing is known where there is no home yet."""
+    try:
+        database = home.open()
+    except UserError:
+        database = None
+    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+
+
+def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
+    """Of one trial, which stands for all where speed is forecast: the lists' first values, the ranges' low ends."""
+    chosen: dict[str, Value] = {}
+    for parameter in resolved.space.parameters:
+        if parameter.is_active(chosen):
+            chosen[parameter.name] = parameter.values[0] if parameter.values else draw(parameter, 0.0)
+    return resolved.space.stages(chosen)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InitBundle:
     """A model bundle that trials start from, and the files folder of the home that keeps it for the workers."""
@@ -121,6 +143,9 @@ def submit_sweep(
             raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials)
+    after = resolved.after
+    if after is not None and reads.find_sweep(store.database, after) is None:
+        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:
         raise taken

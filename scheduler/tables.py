@@ -46,6 +46,7 @@ sweeps = Table(
     Column("ended", Float),
     Column("share", Float, nullable=False, server_default="1"),  # weight in the fair share between sweeps
     Column("max_workers", Integer),  # most stage runs of it at once; null: no limit
+    Column("spent", Text),  # which budget is spent; null: none
 )
 
 trials = Table(
@@ -87,7 +88,7 @@ stage_runs = Table(
     Column("created", Float, nullable=False),
     Column("ended", Float),
     Column("sweep_id", Integer),  # whose unpaused demand came first: it bears the cost of the next attempt
-    Column("remaining", Float, nullable=False, server_default="0"),  # forecast seconds from its start to its trials' end
+    Column("remaining", Float, nullable=False, server_default="0"),  # forecast seconds to its trials' end
     Column("preempt", Integer, nullable=False, server_default="0"),  # 1: to leave its worker at the next checkpoint
     Index("ix_stage_runs_parent_id", "parent_id"),
 )

@@ -30,15 +30,13 @@ class ClaimWrites(TreeWrites):
             ) or self._claim_stage_run(connection, now, worker_id, claim_id, lease_seconds, warm_parent)
 
     def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
-        attempt = connection.execute(sa.select(t.attempts).where(t.attempts.c.claim_id == claim_id)).one_or_none()
+        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one_or_none()
         if attempt is not None:
             run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == attempt.stage_run_id)).one()
             if run.attempt != attempt.number or run.state not in ACTIVE:
                 raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
             return self._training(connection, run, attempt, lease_seconds)
-        evaluation = connection.execute(
-            sa.select(t.evaluations).where(t.evaluations.c.claim_id == claim_id)
-        ).one_or_none()
+        evaluation = connection.execute(_EVALUATION, {"claim_id": claim_id}).one_or_none()
         if evaluation is None:
             return None
         if evaluation.state not in ACTIVE:
@@ -58,16 +56,8 @@ class ClaimWrites(TreeWrites):
         if chosen is None:
             return None
         number = chosen.attempt + 1
-        connection.execute(
-            t.attempts.insert().values(
-                stage_run_id=chosen.id,
-                number=number,
-                claim_id=claim_id,
-                worker_id=worker_id,
-                sweep_id=chosen.sweep_id,
-                claimed=now,
-            )
-        )
+        attempt = {"number": number, "claim_id": claim_id, "worker_id": worker_id, "sweep_id": chosen.sweep_id}
+        connection.execute(_NEW_ATTEMPT, {**attempt, "stage_run_id": chosen.id, "claimed": now})
         self._move(
             connection,
             now,
@@ -78,19 +68,15 @@ class ClaimWrites(TreeWrites):
             lease_until=now + lease_seconds,
         )
         mark_busy(connection, worker_id, {"kind": "train", "stage_run": chosen.id, "resolution": chosen.resolution})
-        run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == chosen.id)).one()
-        attempt = connection.execute(sa.select(t.attempts).where(t.attempts.c.claim_id == claim_id)).one()
+        run = connection.execute(_RUN, {"run_id": chosen.id}).one()
+        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
         return self._training(connection, run, attempt, lease_seconds)
 
     def _training(self, connection: sa.Connection, run: sa.Row, attempt: sa.Row, lease_seconds: float) -> Assignment:
         parent = None
         if run.parent_id is not None:
             parent = checkpoints_of(connection, run.parent_id, sealed_only=True)[0]
-        sweep = connection.execute(
-            sa.select(
-                t.sweeps.c.data_name, t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds")
-            ).where(t.sweeps.c.id == attempt.sweep_id)
-        ).one()
+        sweep = connection.execute(_SWEEP, {"sweep_id": attempt.sweep_id}).one()
         return Assignment(
             kind="train",
             stage_run_id=run.id,
@@ -103,7 +89,7 @@ class ClaimWrites(TreeWrites):
             resolution=run.resolution,
             stage=run.stage,
             parent=parent,
-            checkpoints=checkpoints_of(connection, run.id),
+            checkpoints=checkpoints_of(connection, run.id) if run.attempt > 1 else (),
             lease_seconds=lease_seconds,
             checkpoint_seconds=sweep.checkpoint_seconds,
             data_name=sweep.data_name,
@@ -165,3 +151,11 @@ class ClaimWrites(TreeWrites):
             data_key=run.spec["data_key"],
         )
 
+
+_ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
+_EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.claim_id == sa.bindparam("claim_id"))
+_NEW_ATTEMPT = t.attempts.insert()
+_RUN = sa.select(t.stage_runs).where(t.stage_runs.c.id == sa.bindparam("run_id"))
+_SWEEP = sa.select(
+    t.sweeps.c.data_name, t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds")
+).where(t.sweeps.c.id == sa.bindparam("sweep_id"))

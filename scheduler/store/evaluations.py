@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from scheduler import tables as t
 from scheduler.states import ENDED, RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, Orders, RetryBudget
-from scheduler.store.writes import Writes, note_ended_runs, record_event
+from scheduler.store.writes import Writes, note_ended_runs, record_event, update_row
 
 
 class EvaluationWrites(Writes):
@@ -44,11 +44,7 @@ class EvaluationWrites(Writes):
     def beat_evaluation(self, evaluation_id: int, attempt: int, *, lease_seconds: float) -> Orders:
         with self._transaction() as (connection, now):
             self._fenced(connection, now, t.evaluations, evaluation_id, attempt)
-            connection.execute(
-                t.evaluations.update()
-                .where(t.evaluations.c.id == evaluation_id)
-                .values(lease_until=now + lease_seconds)
-            )
+            update_row(connection, t.evaluations, evaluation_id, lease_until=now + lease_seconds)
             return Orders.CONTINUE
 
     def finish_evaluation(
@@ -96,7 +92,7 @@ class EvaluationWrites(Writes):
 
 def move_evaluation(connection: sa.Connection, now: float, row: sa.Row, state: RunState, **values: Any) -> None:
     """Change an evaluation's state together with its event; the trigger refuses illegal moves."""
-    connection.execute(t.evaluations.update().where(t.evaluations.c.id == row.id).values(state=state, **values))
+    update_row(connection, t.evaluations, row.id, state=state, **values)
     payload = {name: values.get(name) for name in ("score", "error")}
     record_event(connection, now, f"evaluation.{state}", stage_run_id=row.stage_run_id, **payload)
     if state in ENDED:

@@ -1,4 +1,4 @@
-"""The queue's order: which ready work a claim takes. Every look at it is one seek in an index, however long the queue is.
+"""The queue's order: which ready work a claim takes; each look is a seek in an index, however long the queue is.
 
 1. Evaluations, since rungs wait for them.
 2. Stage runs of the highest priority.

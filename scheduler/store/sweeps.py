@@ -116,10 +116,46 @@ class SweepWrites(TreeWrites):
             self._follow_demands(connection, now, *sorted(set(touched)))
             return True
 
-    def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
-        """End a sweep and all its open trials in one transaction; whether it was still open."""
+    def set_spent(self, sweep_id: int, spent: str | None) -> None:
+        """Which budget is spent, None once none is any more; the whole sweep is looked at again."""
         with self._transaction() as (connection, now):
-            if not self._move_sweep(connection, now, sweep_id, SweepState.CANCELED):
+            changed = connection.execute(
+                t.sweeps.update()
+                .where(t.sweeps.c.id == sweep_id, t.sweeps.c.spent.is_distinct_from(spent))
+                .values(spent=spent)
+            )
+            if changed.rowcount:
+                record_event(connection, now, "sweep.budget", sweep_id=sweep_id, spent=spent)
+                note_changes(connection, [{"sweep_id": sweep_id}])
+
+    def set_sweep_priority(self, sweep_id: int, priority: int) -> bool:
+        """Change the priority of all that an open sweep wants, now and later; whether it was open."""
+        with self._transaction() as (connection, now):
+            resolved = connection.scalar(
+                sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, t.sweeps.c.state.in_(OPEN_SWEEPS))
+            )
+            if resolved is None:
+                return False
+            resolved = {**resolved, "priority": priority}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
+            touched = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id)
+                .values(priority=priority)
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            self._follow_demands(connection, now, *sorted(set(touched)))
+            record_event(connection, now, "sweep.priority", sweep_id=sweep_id, priority=priority)
+            return True
+
+    def cancel_sweep(self, sweep_id: int, *, reason: str, state: SweepState = SweepState.CANCELED) -> bool:
+        """End a sweep and all its open trials in one transaction; whether it was still open.
+
+        state: FAILED where it cannot be carried out; the reason is then the sweep's error too.
+        """
+        error = reason if state == SweepState.FAILED else None
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error):
                 return False
             still_open = connection.scalars(
                 sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))

@@ -10,7 +10,16 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from scheduler import tables as t
 from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.rows import Demand
-from scheduler.store.writes import Writes, ids_param, note_changes, note_ended_runs, record_run_events, record_trial_events
+from scheduler.store.writes import (
+    Writes,
+    ids_param,
+    note_changes,
+    note_ended_runs,
+    record_event,
+    record_run_events,
+    record_trial_events,
+    update_row,
+)
 from t2f.spec import RESOLUTIONS
 
 BATCH = 1000  # rows a statement; a transaction of so many demands takes a tenth of a second
@@ -71,7 +80,8 @@ class TreeWrites(Writes):
             if row.state in (RunState.WAITING, RunState.CANCELED) or (not paused and row.priority < priority)
         ]
         self._follow_demands(connection, now, *follow)
-        note_changes(connection, [{"sweep_id": sweep_id, "stage_run_id": r.id} for r in wanted_runs if r.state in ENDED])
+        ended = [row.id for row in wanted_runs if row.state in ENDED]
+        note_changes(connection, [{"sweep_id": sweep_id, "stage_run_id": run_id} for run_id in ended])
 
     def _known_runs(self, connection: sa.Connection, batch: Sequence[Demand]) -> dict[str, sa.Row]:
         """The stage runs that are wanted, and their parents, as far as they exist."""
@@ -151,14 +161,18 @@ class TreeWrites(Writes):
     def _move(
         self, connection: sa.Connection, now: float, stage_runs: int | Sequence[int], state: RunState, **values: Any
     ) -> None:
-        """Change the state of a stage run, or of several, together with the event; the trigger refuses illegal moves."""
+        """Change the state of one or several stage runs, with the event; the trigger refuses illegal moves."""
         ids = [stage_runs] if isinstance(stage_runs, int) else stage_runs
         if state not in ACTIVE:
             values = {"worker_id": None, "lease_until": None, "images_per_second": None, "preempt": 0, **values}
         values = {"state": state, "ended": now if state in ENDED else None, **values}
-        connection.execute(t.stage_runs.update().where(t.stage_runs.c.id.in_(ids)).values(values))
         payload = {"error": values["error"]} if values.get("error") is not None else {}
-        record_run_events(connection, now, f"stage_run.{state}", ids, **payload)
+        if len(ids) == 1:
+            update_row(connection, t.stage_runs, ids[0], **values)
+            record_event(connection, now, f"stage_run.{state}", stage_run_id=ids[0], **payload)
+        else:
+            connection.execute(t.stage_runs.update().where(t.stage_runs.c.id.in_(ids)).values(values))
+            record_run_events(connection, now, f"stage_run.{state}", ids, **payload)
         if state in ENDED:
             note_ended_runs(connection, ids)
 

@@ -10,7 +10,7 @@ from scheduler.states import ACTIVE, Outcome, WorkerState
 from scheduler.store.attempts import AttemptWrites
 from scheduler.store.evaluations import EvaluationWrites
 from scheduler.store.rows import RetryBudget
-from scheduler.store.writes import record_event
+from scheduler.store.writes import record_event, update_row
 
 
 class WorkerWrites(AttemptWrites, EvaluationWrites):
@@ -84,9 +84,7 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
 
 
 def mark_busy(connection: sa.Connection, worker_id: int, doing: Mapping[str, Any]) -> None:
-    connection.execute(
-        t.workers.update().where(t.workers.c.id == worker_id).values(state=WorkerState.BUSY, doing=dict(doing))
-    )
+    update_row(connection, t.workers, worker_id, state=WorkerState.BUSY, doing=dict(doing))
 
 
 def end_worker_row(connection: sa.Connection, now: float, worker_id: int, state: WorkerState) -> None:

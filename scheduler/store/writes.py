@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,13 @@ class Writes:
         self.database = database
         self._clock = clock
 
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that leases and budgets are counted by."""
+        if self._clock:
+            return self._clock()
+        with self.database.read.begin() as connection:
+            return database_now(connection)
+
     @contextmanager
     def _transaction(self) -> Iterator[tuple[sa.Connection, float]]:
         """A writing transaction and its time."""
@@ -30,7 +38,7 @@ class Writes:
         self, connection: sa.Connection, now: float, table: sa.Table, row_id: int, attempt: int, *states: RunState
     ) -> sa.Row:
         """The row, if this attempt may still write to it."""
-        row = connection.execute(sa.select(table).where(table.c.id == row_id)).one_or_none()
+        row = connection.execute(_by_id(table), {"row_id": row_id}).one_or_none()
         if row is None or row.attempt != attempt or row.state not in (states or ACTIVE) or row.lease_until < now:
             found = "is gone" if row is None else f"is {row.state} in attempt {row.attempt}"
             raise StaleAttempt(f"attempt {attempt} may not write: {table.name} {row_id} {found}")
@@ -47,16 +55,32 @@ def record_event(
     stage_run_id: int | None = None,
     **payload: Any,
 ) -> None:
-    connection.execute(
-        t.events.insert().values(
-            at=now,
-            kind=kind,
-            sweep_id=sweep_id,
-            trial_id=trial_id,
-            stage_run_id=stage_run_id,
-            payload={name: value for name, value in payload.items() if value is not None},
-        )
-    )
+    event = {"at": now, "kind": kind, "sweep_id": sweep_id, "trial_id": trial_id, "stage_run_id": stage_run_id}
+    event["payload"] = {name: value for name, value in payload.items() if value is not None}
+    connection.execute(_EVENT, event)
+
+
+def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values: Any) -> None:
+    """Set these columns of one row."""
+    params = {f"new_{name}": value for name, value in values.items()}
+    connection.execute(_update_by_id(table, tuple(values)), {"row_id": row_id, **params})
+
+
+# Making a statement takes longer than running it on SQLite, so those of every claim and beat are made once.
+
+
+@cache
+def _by_id(table: sa.Table) -> sa.Select:
+    return sa.select(table).where(table.c.id == sa.bindparam("row_id"))
+
+
+@cache
+def _update_by_id(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
+    values = {name: sa.bindparam(f"new_{name}") for name in names}
+    return table.update().where(table.c.id == sa.bindparam("row_id")).values(values)
+
+
+_EVENT = t.events.insert()
 
 
 def record_run_events(

@@ -53,7 +53,6 @@ def small_sweep() -> ResolvedSweep:
         space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
         early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
         budget=Budget(),
-        priority=50,
         evaluation=EvaluationSpec(
             captions=("a face",), seeds=1, num_images=16, split="validation", data_key="d", judge_sha256="j"
         ),

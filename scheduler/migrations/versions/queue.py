@@ -13,6 +13,7 @@ down_revision = "0001"
 def upgrade() -> None:
     op.add_column("sweeps", sa.Column("share", sa.Float(), nullable=False, server_default="1"))
     op.add_column("sweeps", sa.Column("max_workers", sa.Integer(), nullable=True))
+    op.add_column("sweeps", sa.Column("spent", sa.Text(), nullable=True))
     op.add_column("stage_runs", sa.Column("sweep_id", sa.Integer(), nullable=True))
     op.add_column("stage_runs", sa.Column("remaining", sa.Float(), nullable=False, server_default="0"))
     op.add_column("stage_runs", sa.Column("preempt", sa.Integer(), nullable=False, server_default="0"))
@@ -26,9 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
     )
     op.create_index("ix_changes_sweep_id", "changes", ["sweep_id"])
-    op.execute(
-        "UPDATE demands SET stage = (SELECT stage FROM stage_runs WHERE stage_runs.id = demands.stage_run_id)"
-    )
+    op.execute("UPDATE demands SET stage = (SELECT stage FROM stage_runs WHERE stage_runs.id = demands.stage_run_id)")
     op.execute(
         "UPDATE stage_runs SET sweep_id = (SELECT sweep_id FROM demands WHERE stage_run_id = stage_runs.id "
         "ORDER BY paused, id LIMIT 1)"
