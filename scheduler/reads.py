@@ -251,7 +251,7 @@ def paths_of(database: Database, trial_ids: Sequence[int], evaluation_key: str) 
 def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
     # A stage run that many trials share is read once.
     demanded = sa.select(t.demands.c.trial_id, t.demands.c.stage_run_id).where(which)
-    steps = connection.execute(demanded.order_by(t.demands.c.trial_id, t.demands.c.stage)).all()
+    steps = connection.execute(demanded.order_by(t.demands.c.trial_id)).all()
     if not steps:
         return {}
     statement = (
@@ -274,6 +274,8 @@ def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnEleme
     found: dict[int, list[StageRun]] = {}
     for trial_id, stage_run_id in steps:
         found.setdefault(trial_id, []).append(runs[stage_run_id])
+    for path in found.values():
+        path.sort(key=lambda run: run.stage)
     return found
 
 
@@ -321,14 +323,14 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
         sa.select(t.demands.c.trial_id, t.trials.c.number, t.trials.c.state, t.demands.c.stage_run_id)
         .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
         .where(t.demands.c.sweep_id == of.id)
-        .order_by(t.trials.c.number, t.demands.c.stage)
+        .order_by(t.trials.c.number)
     )
     found: dict[int, Standing] = {}
     with database.read.begin() as connection:
         runs = {row.id: row for row in connection.execute(measured)}
         for step in connection.execute(steps) if runs else ():
-            run = runs.get(step.stage_run_id)
-            if run is None:
+            run, deeper = runs.get(step.stage_run_id), found.get(step.trial_id)
+            if run is None or (deeper is not None and deeper.resolution > run.resolution):
                 continue
             found[step.trial_id] = Standing(
                 trial_id=step.trial_id,
