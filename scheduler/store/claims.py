@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
@@ -22,6 +23,8 @@ class ClaimWrites(TreeWrites):
         the same claim_id, after an answer that got lost, gives the same assignment.
         """
         with self._transaction() as (connection, now):
+            # A repeated claim waits here for the first one, whose answer got lost.
+            connection.execute(locked(sa.select(t.workers.c.id).where(t.workers.c.id == worker_id)))
             again = self._claimed_before(connection, claim_id, lease_seconds)
             if again is not None:
                 return again
@@ -56,15 +59,18 @@ class ClaimWrites(TreeWrites):
     ) -> Assignment | None:
         runs = t.stage_runs.c
         chosen = connection.execute(
-            sa.select(t.stage_runs)
-            .where(runs.state == RunState.READY, runs.ready_at <= now)
-            .order_by(
-                runs.priority.desc(),
-                _others_last(runs.parent_id, warm_parent),
-                runs.stage.desc(),
-                runs.id,
+            locked(
+                sa.select(t.stage_runs)
+                .where(runs.state == RunState.READY, runs.ready_at <= now)
+                .order_by(
+                    runs.priority.desc(),
+                    _others_last(runs.parent_id, warm_parent),
+                    runs.stage.desc(),
+                    runs.id,
+                )
+                .limit(1),
+                skip_locked=True,
             )
-            .limit(1)
         ).one_or_none()
         if chosen is None:
             return None
@@ -136,14 +142,17 @@ class ClaimWrites(TreeWrites):
     ) -> Assignment | None:
         evaluations = t.evaluations.c
         chosen = connection.execute(
-            sa.select(t.evaluations)
-            .where(evaluations.state == RunState.READY, evaluations.ready_at <= now)
-            .order_by(
-                evaluations.priority.desc(),
-                _others_last(evaluations.stage_run_id, warm_stage_run),
-                evaluations.id,
+            locked(
+                sa.select(t.evaluations)
+                .where(evaluations.state == RunState.READY, evaluations.ready_at <= now)
+                .order_by(
+                    evaluations.priority.desc(),
+                    _others_last(evaluations.stage_run_id, warm_stage_run),
+                    evaluations.id,
+                )
+                .limit(1),
+                skip_locked=True,
             )
-            .limit(1)
         ).one_or_none()
         if chosen is None:
             return None

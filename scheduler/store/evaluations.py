@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import upsert
 from scheduler.states import RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, Orders, RetryBudget
 from scheduler.store.writes import Writes, record_event
@@ -18,7 +18,7 @@ class EvaluationWrites(Writes):
         with self._transaction() as (connection, now):
             for stage_run_id, key, spec in requests:
                 inserted = connection.execute(
-                    upsert(t.evaluations)
+                    upsert(connection, t.evaluations)
                     .values(
                         stage_run_id=stage_run_id,
                         key=key,

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import locked, upsert
 from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.rows import Demand
 from scheduler.store.writes import Writes, record_event
@@ -20,7 +20,7 @@ class TreeWrites(Writes):
         sweep wants waits.
         """
         with self._transaction() as (connection, now):
-            sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            sweep_state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
             if sweep_state not in OPEN_SWEEPS:
                 return
             open_trials = connection.execute(
@@ -34,7 +34,7 @@ class TreeWrites(Writes):
                     continue
                 stage_run_id = self._stage_run(connection, now, wanted, priority)
                 connection.execute(
-                    upsert(t.demands)
+                    upsert(connection, t.demands)
                     .values(
                         sweep_id=sweep_id,
                         trial_id=wanted.trial_id,
@@ -60,8 +60,9 @@ class TreeWrites(Writes):
             ).one()
             assert parent.state == RunState.DONE, "a stage run becomes a row once its parent is sealed"
             parent_id = parent.id
-        stage_run_id = connection.execute(
-            t.stage_runs.insert().values(
+        stage_run_id = connection.scalar(
+            upsert(connection, t.stage_runs)
+            .values(
                 key=wanted.keys[-1],
                 parent_id=parent_id,
                 stage=len(wanted.keys) - 1,
@@ -75,13 +76,17 @@ class TreeWrites(Writes):
                 seconds=0.0,
                 created=now,
             )
-        ).inserted_primary_key[0]
+            .on_conflict_do_nothing(index_elements=["key"])
+            .returning(t.stage_runs.c.id)
+        )
+        if stage_run_id is None:  # another sweep was quicker, since we looked
+            return connection.scalar(sa.select(t.stage_runs.c.id).where(t.stage_runs.c.key == wanted.keys[-1]))
         record_event(connection, now, "stage_run.waiting", stage_run_id=stage_run_id)
         return stage_run_id
 
     def _follow_demands(self, connection: sa.Connection, now: float, stage_run_id: int) -> None:
         """Bring a stage run's state and priority in line with the open trials that want it."""
-        state = connection.scalar(sa.select(t.stage_runs.c.state).where(t.stage_runs.c.id == stage_run_id))
+        state = connection.scalar(locked(sa.select(t.stage_runs.c.state).where(t.stage_runs.c.id == stage_run_id)))
         demands = connection.execute(
             sa.select(
                 sa.func.count().label("all"),
@@ -134,14 +139,20 @@ class TreeWrites(Writes):
 
     def _drop_demands(self, connection: sa.Connection, now: float, trial_id: int) -> None:
         """Forget what an ended trial wanted; demands for what was sealed or broke stay, as its history."""
-        untrained = sa.select(t.stage_runs.c.id).where(
-            t.stage_runs.c.id == t.demands.c.stage_run_id,
-            t.stage_runs.c.state.not_in((RunState.DONE, RunState.FAILED, RunState.DIVERGED)),
-        )
-        wanted = connection.scalars(
-            t.demands.delete()
-            .where(t.demands.c.trial_id == trial_id, untrained.exists())
-            .returning(t.demands.c.stage_run_id)
+        untrained = connection.scalars(
+            locked(
+                sa.select(t.stage_runs.c.id)
+                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                .where(
+                    t.demands.c.trial_id == trial_id,
+                    t.stage_runs.c.state.not_in((RunState.DONE, RunState.FAILED, RunState.DIVERGED)),
+                )
+                .order_by(t.stage_runs.c.id),
+                of=t.stage_runs,
+            )
         ).all()
-        for stage_run_id in wanted:
+        connection.execute(
+            t.demands.delete().where(t.demands.c.trial_id == trial_id, t.demands.c.stage_run_id.in_(untrained))
+        )
+        for stage_run_id in untrained:
             self._follow_demands(connection, now, stage_run_id)
