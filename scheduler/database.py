@@ -2,10 +2,10 @@
 
 What the two do differently is here and in `postgres.py`; `schema.py` brings the tables up to date.
 
-Writing transactions on SQLite hold its one write lock from their begin. On PostgreSQL many write at once, each statement
-seeing what others have committed, so whoever decides by what a row says locks it first (`locked`), in this order: the
-sweep (the lock of its trials and demands), the worker, the stage run (the lock of its state, attempts and checkpoints),
-the evaluation. Reading transactions see one moment on both, and cannot write.
+Writing transactions on SQLite hold its one write lock from their begin. On PostgreSQL many write at once, and each
+statement sees what others have committed, so whoever decides by what a row says locks it first (`locked`), in this
+order: the sweep (the lock of its trials and demands), the worker, the stage run (the lock of its state, attempts and
+checkpoints), the evaluation. Reading transactions see one moment on both, and cannot write.
 """
 
 from collections.abc import Iterator
@@ -53,9 +53,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def shown_url(url: str) -> str:
-    parsed = parse_url(url)
-    # libpq also takes a password as a parameter.
-    return parsed.difference_update_query(["password"]).render_as_string(hide_password=True)
+    return parse_url(url).render_as_string(hide_password=True)
 
 
 def parse_url(url: str) -> URL:
@@ -66,6 +64,8 @@ def parse_url(url: str) -> URL:
         raise UserError(f"the database's URL cannot be read; it must be {KINDS}") from None
     if parsed.drivername not in ("sqlite", "postgresql", "postgres"):
         raise UserError(f"the database {parsed.render_as_string()!r} is not supported; it must be {KINDS}")
+    if "password" in parsed.query:  # libpq takes it there too, where it would be shown
+        parsed = parsed.set(password=parsed.query["password"]).difference_update_query(["password"])
     return parsed.set(drivername="sqlite" if parsed.drivername == "sqlite" else "postgresql")
 
 

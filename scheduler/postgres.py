@@ -1,4 +1,4 @@
-"""PostgreSQL by psycopg: its engines, which errors pass by themselves, and what became of a commit without an answer."""
+"""PostgreSQL by psycopg: its engines, which errors pass by themselves, what became of a commit without an answer."""
 
 import logging
 import random

@@ -1,13 +1,13 @@
 """The schema of the database, and bringing it up to date.
 
-SQLite: drain and back up. The upgrade of a database that exists is refused while somebody works on it, and leaves a copy
-of it beside it first. PostgreSQL: expand and contract. Migrations only add, so that the versions before and after one
+SQLite: drain and back up. The upgrade of a database that exists is refused while somebody works on it, and first
+leaves a copy beside it. PostgreSQL: expand and contract. Migrations only add, so that the versions before and after one
 work at the same time; what nobody uses any more is taken away by a later one.
 """
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,17 +59,18 @@ def newest_revision() -> str:
     return _scripts().get_current_head()
 
 
-def migrate(database: Database) -> Upgrade:
+def migrate(database: Database, *, to: str | None = None) -> Upgrade:
     """Create the schema or bring it up to date; safe from several processes at once.
 
-    UserError where the database was written by a newer version, cannot be opened, or is being worked on (SQLite).
+    to: a revision, for tests; None: the newest. UserError where the database was written by a newer version, cannot be
+    opened, or is being worked on (SQLite).
     """
-    before = revision(database)
-    if before == newest_revision():
-        return Upgrade(before=before, after=before, backup=None)
+    before, after = revision(database), to or newest_revision()
+    if before == after:
+        return Upgrade(before=before, after=after, backup=None)
     try:
         with _migrating(database) as (connection, now):
-            return _upgrade(database, connection, now)
+            return _upgrade(database, connection, now, after)
     except DBAPIError as error:
         raise UserError(_why_not(database, error)) from error
 
@@ -81,17 +82,17 @@ def back_up(database: Database, target: Path) -> None:
     if target.exists():
         raise UserError(f"{target} exists already; give another path")
     draft = target.with_name(f".{target.name}.draft")
-    source, copy = dbapi2.connect(make_url(database.url).database, timeout=30.0), dbapi2.connect(str(draft))
     try:
-        source.backup(copy)
-        # A copy is one file: the log beside the database belongs to the database.
-        copy.execute("PRAGMA journal_mode = DELETE")
+        with (
+            closing(dbapi2.connect(make_url(database.url).database, timeout=30.0)) as source,
+            closing(dbapi2.connect(str(draft))) as copy,
+        ):
+            source.backup(copy)
+            # A copy is one file: the log beside the database belongs to the database.
+            copy.execute("PRAGMA journal_mode = DELETE")
     except dbapi2.Error as error:
         draft.unlink(missing_ok=True)
         raise UserError(f"the database cannot be copied to {target}: {error}; nothing was changed") from error
-    finally:
-        copy.close()
-        source.close()
     sync(draft)
     draft.rename(target)
     sync(target.parent)
@@ -118,9 +119,9 @@ def _migrating(database: Database) -> Iterator[tuple[sa.Connection, float]]:
             driver.execute("PRAGMA foreign_keys = ON")
 
 
-def _upgrade(database: Database, connection: sa.Connection, now: float) -> Upgrade:
+def _upgrade(database: Database, connection: sa.Connection, now: float, after: str) -> Upgrade:
     # Asked again under the lock: whoever comes second finds the work done.
-    before, after, backup = _revision(connection, database), newest_revision(), None
+    before, backup = _revision(connection, database), None
     if before == after:
         return Upgrade(before=before, after=after, backup=None)
     if before is not None and not database.is_postgres:
@@ -130,7 +131,7 @@ def _upgrade(database: Database, connection: sa.Connection, now: float) -> Upgra
     drop_guards(connection)
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, after)
     create_guards(connection)
     return Upgrade(before=before, after=after, backup=backup)
 

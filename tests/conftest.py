@@ -76,6 +76,7 @@ def bare_data(home: Path) -> PreparedData:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
+    """One server for all tests that ask for no durability; the drills start their own."""
+    server = PostgresServer(durable=False)
     yield server
     server.remove()

