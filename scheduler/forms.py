@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from scheduler.database import JsonText
+from scheduler.jsontext import JsonText
 from scheduler.space import NONE, Deviation, SearchSpace
 from t2f.settings import SETTINGS, Value, checked_value, scope_of
 from t2f.spec import StageSpec, canonical

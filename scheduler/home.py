@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from scheduler.database import Database, migrate, open_database, sqlite_url
+from scheduler.database import Database, open_database, sqlite_url
+from scheduler.schema import migrate
 from t2f.errors import UserError
 
 

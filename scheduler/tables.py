@@ -29,6 +29,9 @@ metadata = MetaData(
     }
 )
 
+# NaN is NULL on SQLite and larger than all numbers on PostgreSQL, infinities are stored on both: neither may rank.
+FINITE = "abs({column}) <= 1.7976931348623157e308"
+
 sweeps = Table(
     "sweeps",
     metadata,
@@ -172,6 +175,7 @@ curves = Table(
     Column("name", String(100), primary_key=True),
     Column("images", BigInteger, primary_key=True),
     Column("value", Float, nullable=False),
+    CheckConstraint(FINITE.format(column="value"), name="value_is_finite"),
 )
 
 evaluations = Table(
@@ -196,7 +200,6 @@ evaluations = Table(
     Column("created", Float, nullable=False),
     Column("ended", Float),
     UniqueConstraint("stage_run_id", "key"),
-    # NaN is NULL on SQLite and the largest number on PostgreSQL: a score that is no number must never rank.
     CheckConstraint("score >= 0 AND score <= 1", name="score_is_finite"),
     CheckConstraint("state <> 'done' OR score IS NOT NULL", name="done_has_score"),
     Index("ix_evaluations_claim_id", "claim_id"),
@@ -238,7 +241,7 @@ models = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("at", Float, nullable=False),
     Column("kind", String(60), nullable=False),  # "stage_run.done", "trial.pruned", ...
     Column("sweep_id", Integer),

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import upsert
 from scheduler.states import Outcome, RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, RETRIED, CheckpointRow, Orders, RetryBudget
 from scheduler.store.tree import TreeWrites
@@ -58,7 +58,7 @@ class AttemptWrites(TreeWrites):
                 for name, images, value in points
             ]
             if rows:
-                statement = upsert(t.curves)
+                statement = upsert(connection, t.curves)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["stage_run_id", "name", "images"], set_={"value": statement.excluded.value}
@@ -184,10 +184,9 @@ class AttemptWrites(TreeWrites):
     def _budget(self, connection: sa.Connection, stage_run_id: int) -> RetryBudget:
         """The largest among those who want the stage run."""
         resolved = connection.scalars(
-            sa.select(t.sweeps.c.resolved)
-            .join(t.demands, t.demands.c.sweep_id == t.sweeps.c.id)
-            .where(t.demands.c.stage_run_id == stage_run_id)
-            .distinct()
+            sa.select(t.sweeps.c.resolved).where(
+                t.sweeps.c.id.in_(sa.select(t.demands.c.sweep_id).where(t.demands.c.stage_run_id == stage_run_id))
+            )
         ).all()
         budgets = [RetryBudget(**sweep.get("retry", {})) for sweep in resolved] or [RetryBudget()]
         return RetryBudget(

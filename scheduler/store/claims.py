@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
@@ -22,6 +23,8 @@ class ClaimWrites(TreeWrites):
         Claiming again with the same claim_id, after an answer that got lost, gives the same assignment.
         """
         with self._transaction() as (connection, now):
+            # A repeated claim waits here for the first one, whose answer got lost.
+            connection.execute(locked(sa.select(t.workers.c.id).where(t.workers.c.id == worker_id)))
             again = self._claimed_before(connection, claim_id, lease_seconds)
             if again is not None:
                 return again

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import upsert
 from scheduler.states import ENDED, RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, Orders, RetryBudget
 from scheduler.store.writes import Writes, note_ended_runs, record_event, update_row
@@ -17,8 +17,8 @@ class EvaluationWrites(Writes):
         """(sealed stage run, evaluation key, evaluation spec): measured once, whoever asks."""
         with self._transaction() as (connection, now):
             for stage_run_id, key, spec in requests:
-                inserted = connection.execute(
-                    upsert(t.evaluations)
+                inserted = connection.scalar(
+                    upsert(connection, t.evaluations)
                     .values(
                         stage_run_id=stage_run_id,
                         key=key,
@@ -31,8 +31,9 @@ class EvaluationWrites(Writes):
                         created=now,
                     )
                     .on_conflict_do_nothing()
+                    .returning(t.evaluations.c.id)
                 )
-                if inserted.rowcount:
+                if inserted is not None:
                     record_event(connection, now, "evaluation.ready", stage_run_id=stage_run_id)
 
     def start_evaluation(self, evaluation_id: int, attempt: int) -> None:

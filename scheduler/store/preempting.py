@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import Outcome, RunState
 from scheduler.store.queue import Standing, standings
 from scheduler.store.tree import TreeWrites
@@ -70,6 +71,10 @@ class PreemptWrites(TreeWrites):
             )
             chosen = victim(ready, waiting, _running(connection, now))
             if chosen is None:
+                return None
+            # It may have ended since; then nothing is to be ordered.
+            still = sa.select(runs.id).where(runs.id == chosen.stage_run_id, runs.state == RunState.RUNNING)
+            if connection.scalar(locked(still)) is None:
                 return None
             update_row(connection, t.stage_runs, chosen.stage_run_id, preempt=1)
             record_event(connection, now, "stage_run.preempting", stage_run_id=chosen.stage_run_id, urgent=urgent)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, RunState, SweepState
 
 
@@ -108,27 +109,25 @@ _STANDINGS = sa.select(
     .scalar_subquery()
     .label("devices"),
 ).where(t.sweeps.c.state == str(SweepState.RUNNING))
-_LOCK_SWEEP = sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")).with_for_update()
+_LOCK_SWEEP = locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")))
 
 _candidates = (
     sa.select(_runs.id, _runs.attempt, _runs.resolution, _runs.sweep_id)
     .where(_is_ready, _runs.sweep_id == sa.bindparam("sweep_id"), _runs.priority == sa.bindparam("priority"))
     .order_by(_runs.remaining.desc(), _runs.id)
     .limit(1)
-    .with_for_update(skip_locked=True)
 )
-_NEXT = _candidates
-_WARM = _candidates.where(_runs.parent_id == sa.bindparam("parent_id"))
+_NEXT = locked(_candidates, skip_locked=True)
+_WARM = locked(_candidates.where(_runs.parent_id == sa.bindparam("parent_id")), skip_locked=True)
 
 _evaluation_is_ready = sa.and_(_evaluations.state == _ready, _evaluations.ready_at <= _now)
-_NEXT_EVALUATION = (
+_next_evaluation = (
     sa.select(t.evaluations)
     .where(_evaluation_is_ready)
     .order_by(_evaluations.priority.desc(), _evaluations.id)
     .limit(1)
-    .with_for_update(skip_locked=True)
 )
-_WARM_EVALUATION = (
+_warm_evaluation = (
     sa.select(t.evaluations)
     .where(
         _evaluation_is_ready,
@@ -137,5 +136,6 @@ _WARM_EVALUATION = (
     )
     .order_by(_evaluations.id)
     .limit(1)
-    .with_for_update(skip_locked=True)
 )
+_NEXT_EVALUATION = locked(_next_evaluation, skip_locked=True)
+_WARM_EVALUATION = locked(_warm_evaluation, skip_locked=True)

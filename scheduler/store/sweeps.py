@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.evaluations import move_evaluation
 from scheduler.store.rows import RETRIED, NewTrial
@@ -50,6 +51,7 @@ class SweepWrites(TreeWrites):
 
     def add_trials(self, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         with self._transaction() as (connection, now):
+            _lock_sweep(connection, t.sweeps.c.id == sweep_id)
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
 
@@ -131,8 +133,9 @@ class SweepWrites(TreeWrites):
     def set_sweep_priority(self, sweep_id: int, priority: int) -> bool:
         """Change the priority of all that an open sweep wants, now and later; whether it was open."""
         with self._transaction() as (connection, now):
+            is_open = t.sweeps.c.state.in_(OPEN_SWEEPS)
             resolved = connection.scalar(
-                sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, t.sweeps.c.state.in_(OPEN_SWEEPS))
+                locked(sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, is_open))
             )
             if resolved is None:
                 return False
@@ -169,6 +172,7 @@ class SweepWrites(TreeWrites):
         A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
         """
         with self._transaction() as (connection, now):
+            _lock_sweep(connection, t.sweeps.c.id.in_(_sweeps_of(*states)))
             return self._move_trials(connection, now, dict(states), reason)
 
     def forget_changes(self, change_ids: Sequence[int]) -> None:
@@ -185,6 +189,7 @@ class SweepWrites(TreeWrites):
         """
         broken = (TrialState.FAILED, TrialState.DIVERGED)
         with self._transaction() as (connection, now):
+            _lock_sweep(connection, t.sweeps.c.id.in_(_sweeps_of(trial_id)))
             sweep_id = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
@@ -196,11 +201,14 @@ class SweepWrites(TreeWrites):
             ended = [state for state in SweepState if state not in OPEN_SWEEPS]
             self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
             last = connection.execute(
-                sa.select(t.stage_runs)
-                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
-                .where(t.demands.c.trial_id == trial_id)
-                .order_by(t.stage_runs.c.stage.desc())
-                .limit(1)
+                locked(
+                    sa.select(t.stage_runs)
+                    .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                    .where(t.demands.c.trial_id == trial_id)
+                    .order_by(t.stage_runs.c.stage.desc())
+                    .limit(1),
+                    of=t.stage_runs,
+                )
             ).one_or_none()
             if last is not None:
                 self._retry_stage_run(connection, now, last, evaluation_key)
@@ -214,11 +222,22 @@ class SweepWrites(TreeWrites):
             self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
             self._follow_demands(connection, now, run.id)
         failed = connection.execute(
-            sa.select(t.evaluations).where(
-                t.evaluations.c.stage_run_id == run.id,
-                t.evaluations.c.key == evaluation_key,
-                t.evaluations.c.state == RunState.FAILED,
+            locked(
+                sa.select(t.evaluations).where(
+                    t.evaluations.c.stage_run_id == run.id,
+                    t.evaluations.c.key == evaluation_key,
+                    t.evaluations.c.state == RunState.FAILED,
+                )
             )
         ).one_or_none()
         if failed is not None:
             move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)
+
+
+def _lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+    """A sweep's row is the lock of its trials and demands; several are locked in one order."""
+    connection.execute(locked(sa.select(t.sweeps.c.id).where(which).order_by(t.sweeps.c.id)))
+
+
+def _sweeps_of(*trial_ids: int) -> sa.Select:
+    return sa.select(t.trials.c.sweep_id).where(t.trials.c.id.in_(trial_ids)).distinct()

@@ -5,9 +5,9 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import locked, upsert
 from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.rows import Demand
 from scheduler.store.writes import (
@@ -42,7 +42,7 @@ class TreeWrites(Writes):
     def _demand(
         self, connection: sa.Connection, now: float, sweep_id: int, batch: Sequence[Demand], priority: int
     ) -> None:
-        sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+        sweep_state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
         if sweep_state not in OPEN_SWEEPS:
             return
         open_trials = connection.execute(_OPEN_TRIALS, {"ids": [wanted.trial_id for wanted in batch]})
@@ -55,7 +55,7 @@ class TreeWrites(Writes):
         ids = self._add_stage_runs(connection, now, sweep_id, batch, known, priority, paused)
         found = {key: row for key, row in known.items() if key not in ids}
         connection.execute(
-            upsert(t.demands).on_conflict_do_nothing(),
+            upsert(connection, t.demands).on_conflict_do_nothing(),
             [
                 {
                     "sweep_id": sweep_id,
@@ -84,7 +84,7 @@ class TreeWrites(Writes):
         note_changes(connection, [{"sweep_id": sweep_id, "stage_run_id": run_id} for run_id in ended])
 
     def _known_runs(self, connection: sa.Connection, batch: Sequence[Demand]) -> dict[str, sa.Row]:
-        """The stage runs that are wanted, and their parents, as far as they exist."""
+        """The stage runs that are wanted, and their parents, as far as they exist; locked: nobody must cancel one."""
         keys = {key for wanted in batch for key in wanted.keys[-2:]}
         return {row.key: row for row in connection.execute(_KNOWN_RUNS, {"ids": sorted(keys)})}
 
@@ -127,8 +127,12 @@ class TreeWrites(Writes):
             }
         if not rows:
             return {}
-        added = connection.execute(_ADD_RUNS, list(rows.values()))
+        statement = upsert(connection, t.stage_runs).values(_NOTHING_YET).on_conflict_do_nothing(index_elements=["key"])
+        added = connection.execute(statement.returning(t.stage_runs.c.key, t.stage_runs.c.id), list(rows.values()))
         ids = {row.key: row.id for row in added}
+        if len(ids) < len(rows):  # another sweep was quicker, since we looked
+            others = sorted(key for key in rows if key not in ids)
+            known |= {row.key: row for row in connection.execute(_KNOWN_RUNS, {"ids": others})}
         record_run_events(connection, now, f"stage_run.{state}", list(ids.values()))
         return ids
 
@@ -142,6 +146,7 @@ class TreeWrites(Writes):
         """Bring stage runs' states, priorities and bearers in line with the open trials that want them."""
         left = iter(stage_run_ids)
         while batch := list(islice(left, BATCH)):
+            connection.execute(_LOCK_RUNS, {"ids": batch})
             rows = connection.execute(_wishes(batch)).all()
             standing: dict[tuple[int, int], list[int]] = {}
             targets: dict[RunState, list[int]] = {}
@@ -220,15 +225,21 @@ class TreeWrites(Writes):
 
     def _drop_demands(self, connection: sa.Connection, now: float, trial_ids: Collection[int]) -> None:
         """Forget what ended trials wanted; demands for what was sealed or broke stay, as their history."""
-        untrained = sa.select(t.stage_runs.c.id).where(
-            t.stage_runs.c.id == t.demands.c.stage_run_id, t.stage_runs.c.state.in_(_UNTRAINED)
-        )
-        wanted = connection.scalars(
-            t.demands.delete()
-            .where(t.demands.c.trial_id.in_(trial_ids), untrained.exists())
-            .returning(t.demands.c.stage_run_id)
+        untrained = connection.scalars(
+            locked(
+                sa.select(t.stage_runs.c.id)
+                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                .where(t.demands.c.trial_id.in_(trial_ids), t.stage_runs.c.state.in_(_UNTRAINED))
+                .order_by(t.stage_runs.c.id),
+                of=t.stage_runs,
+            )
         ).all()
-        self._follow_demands(connection, now, *sorted(set(wanted)))
+        wanted = sorted(set(untrained))
+        if wanted:
+            connection.execute(
+                t.demands.delete().where(t.demands.c.trial_id.in_(trial_ids), t.demands.c.stage_run_id.in_(wanted))
+            )
+            self._follow_demands(connection, now, *wanted)
 
 
 # Statements of many rows are made once.
@@ -236,11 +247,13 @@ _OPEN_TRIALS = sa.select(t.trials.c.id, t.trials.c.state).where(
     t.trials.c.id.in_(ids_param()), t.trials.c.state.in_([str(state) for state in OPEN_TRIALS])
 )
 _BEGIN_TRIALS = t.trials.update().where(t.trials.c.id.in_(ids_param())).values(state=str(TrialState.RUNNING))
-_KNOWN_RUNS = sa.select(t.stage_runs.c.key, t.stage_runs.c.id, t.stage_runs.c.state, t.stage_runs.c.priority).where(
-    t.stage_runs.c.key.in_(ids_param())
+_KNOWN_RUNS = locked(
+    sa.select(t.stage_runs.c.key, t.stage_runs.c.id, t.stage_runs.c.state, t.stage_runs.c.priority)
+    .where(t.stage_runs.c.key.in_(ids_param()))
+    .order_by(t.stage_runs.c.id)
 )
-_nothing_yet = {name: sa.literal_column("0") for name in ("attempt", "ready_at", "images", "seconds")}
-_ADD_RUNS = t.stage_runs.insert().values(_nothing_yet).returning(t.stage_runs.c.key, t.stage_runs.c.id)
+_LOCK_RUNS = locked(sa.select(t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids_param())).order_by(t.stage_runs.c.id))
+_NOTHING_YET = {name: sa.literal_column("0") for name in ("attempt", "ready_at", "images", "seconds")}
 
 
 def _target(row: sa.Row) -> RunState | None:

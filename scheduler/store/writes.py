@@ -1,5 +1,6 @@
 """One writing transaction, its time, its events, and the guard of a worker's attempt: what all writes share."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -8,13 +9,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from scheduler import tables as t
-from scheduler.database import Database, database_now
+from scheduler.database import Database, locked, writing
+from scheduler.repeating import repeated
 from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.rows import StaleAttempt
 
 
 class Writes:
-    """The writing side of one database."""
+    """The writing side of one database.
+
+    Each public method is one transaction, and is done again as a whole where PostgreSQL undid it or was away for a
+    moment; so its arguments must be readable twice.
+    """
+
+    def __init_subclass__(cls) -> None:
+        # Here, so that no write can be forgotten.
+        super().__init_subclass__()
+        for name, method in list(vars(cls).items()):
+            if inspect.isfunction(method) and not name.startswith("_"):
+                setattr(cls, name, repeated(method))
 
     def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
         """clock: replaces the database's, for tests that move time."""
@@ -25,19 +38,19 @@ class Writes:
         """Seconds since 1970 by the clock that leases and budgets are counted by."""
         if self._clock:
             return self._clock()
-        with self.database.read.begin() as connection:
-            return database_now(connection)
+        with self._transaction() as (_, now):
+            return now
 
     @contextmanager
     def _transaction(self) -> Iterator[tuple[sa.Connection, float]]:
         """A writing transaction and its time."""
-        with self.database.write.begin() as connection:
-            yield connection, self._clock() if self._clock else database_now(connection)
+        with writing(self.database) as (connection, now):
+            yield connection, self._clock() if self._clock else now
 
     def _fenced(
         self, connection: sa.Connection, now: float, table: sa.Table, row_id: int, attempt: int, *states: RunState
     ) -> sa.Row:
-        """The row, if this attempt may still write to it."""
+        """The row, locked, if this attempt may still write to it."""
         row = connection.execute(_by_id(table), {"row_id": row_id}).one_or_none()
         if row is None or row.attempt != attempt or row.state not in (states or ACTIVE) or row.lease_until < now:
             found = "is gone" if row is None else f"is {row.state} in attempt {row.attempt}"
@@ -71,7 +84,7 @@ def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values
 
 @cache
 def _by_id(table: sa.Table) -> sa.Select:
-    return sa.select(table).where(table.c.id == sa.bindparam("row_id"))
+    return locked(sa.select(table).where(table.c.id == sa.bindparam("row_id")))
 
 
 @cache

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "Q_queue"
-down_revision = "0001"
+down_revision = "p_finite"
 
 
 def upgrade() -> None:
