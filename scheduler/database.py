@@ -53,6 +53,12 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
 
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite database; None for one of another kind."""
+    parsed = parse_url(url)
+    return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
+
+
 def shown_url(url: str) -> str:
     return parse_url(url).render_as_string(hide_password=True)
 
@@ -79,7 +85,7 @@ def open_database(url: str) -> Database:
     if parsed.drivername == "postgresql":
         write, read = (postgres_engine(parsed, read_only=read_only) for read_only in (False, True))
         return Database(url=url, write=write, read=read)
-    path = Path(parsed.database or "")
+    path = sqlite_path(url)
     if not path.parent.is_dir():
         raise UserError(f"the folder {path.parent} of the database does not exist; create it or give another path")
     return Database(url=url, write=_sqlite_engine(parsed, read_only=False), read=_sqlite_engine(parsed, read_only=True))

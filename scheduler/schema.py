@@ -17,11 +17,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from scheduler import tables as t
-from scheduler.database import Database, lock_name, writing
+from scheduler.database import Database, lock_name, sqlite_path, writing
 from scheduler.migrations.guards import create_guards, drop_guards
 from scheduler.states import ACTIVE
 from t2f.data.files import sync
@@ -84,7 +83,7 @@ def back_up(database: Database, target: Path) -> None:
     draft = target.with_name(f".{target.name}.draft")
     try:
         with (
-            closing(dbapi2.connect(make_url(database.url).database, timeout=30.0)) as source,
+            closing(dbapi2.connect(str(sqlite_path(database.url)), timeout=30.0)) as source,
             closing(dbapi2.connect(str(draft))) as copy,
         ):
             source.backup(copy)
@@ -126,7 +125,7 @@ def _upgrade(database: Database, connection: sa.Connection, now: float, after: s
         return Upgrade(before=before, after=after, backup=None)
     if before is not None and not database.is_postgres:
         _require_drained(connection, now, before, after)
-        backup = _free_path(Path(make_url(database.url).database), before)
+        backup = free_path(sqlite_path(database.url), f"before-upgrade-from-{before}")
         back_up(database, backup)
     drop_guards(connection)
     config = _config()
@@ -154,8 +153,9 @@ def _require_drained(connection: sa.Connection, now: float, before: str, after: 
         )
 
 
-def _free_path(database: Path, before: str) -> Path:
-    stem = f"{database.name}.before-upgrade-from-{before}"
+def free_path(database: Path, why: str) -> Path:
+    """Beside a SQLite database, where no copy lies yet."""
+    stem = f"{database.name}.{why}"
     taken = {path.name for path in database.parent.glob(f"{stem}*")}
     number = next(number for number in range(1, len(taken) + 2) if f"{stem}.{number}" not in taken)
     return database.with_name(f"{stem}.{number}")
