@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.objectives import Objective
 from scheduler.sweepfile import ResolvedSweep, read_sweep, read_sweep_file
 from t2f.errors import SpecError
 from t2f.probe import NO_JUDGE
@@ -34,7 +35,8 @@ def changed(path: str, value) -> dict:
 
 def test_defaults_are_filled_in():
     spec = read(GOOD)
-    assert (spec.seed, spec.preset, spec.method, spec.metric, spec.goal) == (0, "article", "grid", "score", "maximize")
+    assert (spec.seed, spec.preset, spec.method) == (0, "article", "grid")
+    assert spec.objectives == (Objective(metric="score", goal="maximize"),)
     assert spec.stages.images == (1000, 2000, 3000)
     assert spec.stages.batch == (8, 8, 8)
     assert spec.early_terminate.type == "none"
@@ -92,11 +94,11 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         ("seed", True, "seed = True"),
         ("seed", 1.5, "seed = 1.5"),
         ("preset", "smal", "did you mean 'small'"),
-        ("method", "tpe", "not supported by this version"),
+        ("method", "tpe", "max_trials is missing"),
+        ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, tpe, gp, cmaes"),
         ("method", "gird", "did you mean 'grid'"),
         ("method", "random", "max_trials is missing"),
         ("branch", 3, "not supported by this version"),
-        ("constraints", [], "not supported by this version"),
         ("metric/name", "scor", "did you mean 'score'"),
         ("metric/goal", "minimize", "better means maximize"),
         ("stages", None, "'stages' is missing"),
