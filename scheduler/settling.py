@@ -36,8 +36,9 @@ def settle(store: Store, sweep: Sweep) -> bool:
     spent = budgets.spent_budget(database, sweep, store.now())
     if spent != sweep.spent:
         store.set_spent(sweep.id, spent)
-    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
-    for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
+    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
+    # more: to see that a trial ended, to ask for another, and to begin it.
+    for _ in range(len(sweep.resolved.space.plan.resolutions) + 3):
         changes = pending.changes(database, sweep.id)
         if not changes.ids and not changes.trial_ids:
             # After promotions, so that only trials which wait at a rung leave room for others.
