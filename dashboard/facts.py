@@ -27,6 +27,7 @@ from dashboard.models import (
 from dashboard.wording import trial_url
 from scheduler import page_reads
 from scheduler.database import Database
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
@@ -126,6 +127,7 @@ def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
         data=rows.sweep.data_name,
         resolutions=rows.resolutions,
         varying=rows.varying,
+        objectives=[objective.metric for objective in objectives(rows.sweep)],
         sharing=sharing(rows),
         ranking=shown,
         stage_runs=[run for run in rows.runs.values() if run.id in needed],
@@ -250,11 +252,11 @@ def sample_file(database: Database, evaluation_id: int) -> SampleFile:
 
 def ranked(rows: SweepRows) -> list[Trial]:
     """Trials in the order of the command line's ranking, then those that are not ranked."""
-    metric, goal = rows.sweep.resolved.get("metric", "score"), rows.sweep.resolved.get("goal", "maximize")
+    wanted = objectives(rows.sweep)
     measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
-    ranking = rank([standing(row, run, metric) for row in rows.trials if (run := measured[row.id])], goal=goal)
+    ranking = rank([standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])], wanted)
     places = {one.standing.trial_id: place for place, one in enumerate(ranking)}
-    ranks = {one.standing.trial_id: one.rank for one in ranking}
+    found = {one.standing.trial_id: one for one in ranking}
     return [
         Trial(
             sweep=rows.sweep.name,
@@ -262,8 +264,10 @@ def ranked(rows: SweepRows) -> list[Trial]:
             name=f"{rows.sweep.name}/T{row.number}",
             state=row.state,
             origin=row.origin,
-            rank=ranks.get(row.id),
+            rank=found[row.id].rank if row.id in found else None,
             is_best=places.get(row.id) == 0,
+            front=found[row.id].front if row.id in found else None,
+            objectives=values_of(found[row.id].standing, wanted) if row.id in found else {},
             parameters=row.parameters,
             score=run.score if (run := measured[row.id]) else None,
             scored_at=run.resolution if run else None,
@@ -285,7 +289,18 @@ def last_measured(rows: SweepRows, trial_id: int) -> StageRun | None:
     return scored[-1] if scored else None
 
 
-def standing(row: Row, run: StageRun, metric: str) -> Standing:
+def objectives(sweep_row: Row) -> list[Objective]:
+    """What a sweep looks for; those stored before there could be several have one metric."""
+    stored = sweep_row.resolved
+    one = {"metric": stored.get("metric", "score"), "goal": stored.get("goal", "maximize")}
+    return [Objective(**objective) for objective in stored.get("objectives", [one])]
+
+
+def values_of(standing: Standing, wanted: Sequence[Objective]) -> dict[str, float | None]:
+    return dict(zip((objective.metric for objective in wanted), standing.values, strict=True))
+
+
+def standing(row: Row, run: StageRun, wanted: Sequence[Objective]) -> Standing:
     values = {item.name: item.value for item in (run.score, *run.parts)}
     return Standing(
         trial_id=row.id,
@@ -293,7 +308,7 @@ def standing(row: Row, run: StageRun, metric: str) -> Standing:
         state=TrialState(row.state),
         stage_run_id=run.id,
         resolution=run.resolution,
-        value=values.get(metric),
+        values=tuple(values.get(objective.metric) for objective in wanted),
         gates=tuple(run.closed_gates),
     )
 

@@ -66,6 +66,10 @@ class Trial(Facts):
     origin: str
     rank: int | None
     is_best: bool
+    front: int | None = Field(
+        default=None, description="number of its Pareto front, where there are several objectives"
+    )
+    objectives: dict[str, float | None] = Field(default={}, description="values of the sweep's metrics")
     parameters: dict[str, bool | int | float | str]
     score: Measured | None
     scored_at: int | None = Field(description="resolution of the stage that the score was measured at")
@@ -142,6 +146,9 @@ class Sweep(SweepSummary):
     data: str
     resolutions: list[int]
     varying: list[str] = Field(description="names of the parameters that differ between trials")
+    objectives: list[str] = Field(
+        description="the metrics that decide; of several the rank is the Pareto front's number"
+    )
     sharing: Sharing
     ranking: list[Trial] = Field(description="best first, then those not yet measured")
     stage_runs: list[StageRun]

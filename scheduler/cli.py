@@ -100,7 +100,7 @@ def best_command(
     facts = {
         "trial": f"{name}/T{standing.number}",
         "resolution": standing.resolution,
-        sweep.resolved.metric: standing.value,
+        **dict(zip((objective.metric for objective in sweep.resolved.objectives), standing.values, strict=True)),
         "model": str(path),
         "sha256": model.sha256,
         **({"closed_gates": ", ".join(standing.gates)} if standing.gates else {}),

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from scheduler.comparing import (
     win_probabilities,
 )
 from scheduler.database import Database
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.reads import StageRun, Sweep
 from t2f.errors import UserError
@@ -46,6 +47,8 @@ class Place:
     gates: tuple[str, ...]
     wins: Mapping[str, float]  # other trials of its resolution -> probability of being better than them
     ties: tuple[str, ...]  # trials from which the difference may be chance
+    front: int | None = None  # of several objectives
+    others: Mapping[str, float] = field(default_factory=dict)  # values of the objectives after the first
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +60,7 @@ class Place:
             "closed_gates": list(self.gates),
             "win_probability": dict(self.wins),
             "ties": list(self.ties),
+            **({"front": self.front, "others": dict(self.others)} if self.others else {}),
         }
 
 
@@ -85,10 +89,12 @@ class Judgement:
 
 
 def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | None) -> Judgement:
-    """The sweep's trials ranked by its own metric, by another one, or by the mean of several ranks.
+    """The sweep's trials ranked by its own metric or metrics, by another one, or by the mean of several ranks.
 
-    files: the home's files, where evaluations keep what comparing them takes.
+    files: the home's files, where evaluations keep what comparing them takes. Chances and ties are those of the metric,
+    or of the first of several.
     """
+    others = () if metric else sweep.resolved.objectives[1:]
     metric = metric or sweep.resolved.metric
     if metric not in (*BETTER, MEAN_RANK):
         raise UserError(f"--metric {metric} is not known; allowed: {', '.join([MEAN_RANK, *BETTER])}")
@@ -122,12 +128,16 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
             state=trials[trial_id].state,
             stage_run_id=run.id,
             resolution=run.resolution,
-            value=values[run.id].value if run.id in values else None,
+            values=(
+                values[run.id].value if run.id in values else None,
+                *(run.evaluation.value(other.metric) for other in others),
+            ),
             gates=gates_of(run.evaluation.metrics),
         )
         for trial_id, run in deepest.items()
     ]
-    ranked = rank(standings, goal="minimize" if better == "lower" else "maximize")
+    first = Objective(metric=metric, goal="minimize" if better == "lower" else "maximize")
+    ranked = rank(standings, (first, *others))
     of_run: dict[int, list[str]] = {}
     for one in ranked:
         of_run.setdefault(one.standing.stage_run_id, []).append(f"T{one.standing.number}")
@@ -148,6 +158,8 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
                 gates=standing.gates,
                 wins=wins,
                 ties=tuple(name for name, chance in wins.items() if is_tie(chance)),
+                front=one.front,
+                others={other.metric: value for other, value in zip(others, standing.values[1:], strict=True)},
             )
         )
     return Judgement(

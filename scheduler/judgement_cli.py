@@ -103,10 +103,13 @@ def rank_command(
 def print_judgement(found: Judgement) -> None:
     by = f"mean rank over {', '.join(found.metrics)}" if found.metric == MEAN_RANK else found.metric
     direction = {"lower": ", lower is better", "higher": "", "neither": ", read it beside the reals'"}[found.better]
+    others = list(found.places[0].others) if found.places else []
+    if others:
+        by, direction = ", ".join([found.metric, *others]), ": rank is the Pareto front's number"
     console.print(f"{found.sweep} by {by}{direction}")
     console.print(judge_line(found.judge))
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("rank", "trial", "state", "px", found.metric, "95 % interval", "beats next"):
+    for heading in ("rank", "trial", "state", "px", found.metric, "95 % interval", "beats next", *others):
         table.add_column(heading, no_wrap=True)
     table.add_column("ties with", min_width=9)
     passed = [one for one in found.places if not one.gates]
@@ -133,4 +136,5 @@ def cells(place: Place, following: Place | None) -> tuple[str, ...]:
     ties = ", ".join(place.ties[:TIES_SHOWN])
     more = f" and {len(place.ties) - TIES_SHOWN} more" if len(place.ties) > TIES_SHOWN else ""
     rank, px = str(place.rank), str(place.resolution)
-    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, ties + more
+    others = [number(value) for value in place.others.values()]
+    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, *others, ties + more

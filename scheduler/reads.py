@@ -338,7 +338,7 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
                 state=TrialState(step.state),
                 stage_run_id=run.id,
                 resolution=run.resolution,
-                value=measured_value(run.metrics, of.resolved.metric),
+                values=tuple(measured_value(run.metrics, one.metric) for one in of.resolved.objectives),
                 gates=gates_of(run.metrics),
             )
     return list(found.values())
@@ -346,7 +346,7 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
 
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
     """The sweep's trials, best first."""
-    return rank(standings(database, of), goal=of.resolved.goal)
+    return rank(standings(database, of), of.resolved.objectives)
 
 
 def attempts(database: Database, stage_run_id: int) -> list[Attempt]:

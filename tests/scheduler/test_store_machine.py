@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
 from scheduler.database import open_database
+from scheduler.objectives import Objective
 from scheduler.space import Parameter, SearchSpace
 from scheduler.states import ACTIVE, OPEN_TRIALS, Outcome, RunState
 from scheduler.store import Assignment, StaleAttempt, Store
@@ -57,8 +58,7 @@ def small_sweep() -> ResolvedSweep:
     )
     return ResolvedSweep(
         method="grid",
-        metric="score",
-        goal="maximize",
+        objectives=(Objective(metric="score", goal="maximize"),),
         space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
         early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
         budget=Budget(),
