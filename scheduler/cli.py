@@ -12,15 +12,17 @@ import typer
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
-from scheduler import promoting, reads
 from scheduler.db_cli import db_app
+from scheduler import model_reads, reads
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
+from scheduler.model_cli import model_app, promote_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
 from scheduler.postgres import is_away
+from scheduler.registry import BEST
 from scheduler.sweep_cli import sweep_app
 from scheduler.sweepfile import read_sweep_file
 from scheduler.trial_cli import trial_app
@@ -48,12 +50,14 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
 app.add_typer(db_app, name="db")
+app.add_typer(model_app, name="model")
 app.add_typer(progan_app, name="progan")
 app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
 app.command("generate")(generate_command)
 app.command("evaluate")(evaluate_command)
 app.command("rank")(rank_command)
+app.command("promote")(promote_command)
 app.command("card")(card_command)
 app.command("timelapse")(timelapse_command)
 
@@ -91,7 +95,7 @@ def best_command(
     place = Home(path=home)
     database = place.open()
     sweep = reads.sweep(database, name)
-    model = promoting.find_model(database, sweep, "best")
+    model = model_reads.find_model(database, name, BEST)
     if model is None:
         raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}, see `t2f sweep show {name}`")
     ranked = {one.standing.trial_id: one for one in reads.ranking(database, sweep)}

@@ -131,18 +131,6 @@ class Attempt:
     error: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    id: int
-    name: str
-    version: int
-    trial_id: int
-    stage_run_id: int
-    uri: str
-    sha256: str
-    aliases: tuple[str, ...]
-
-
 def _sweep(row: sa.Row) -> Sweep:
     return Sweep(
         id=row.id,
@@ -410,24 +398,6 @@ def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
                 heartbeat=row.heartbeat,
             )
             for row in connection.execute(statement)
-        ]
-
-
-def models(database: Database) -> list[Model]:
-    """All versions of all models, the newest first."""
-    with database.read.begin() as connection:
-        return [
-            Model(
-                id=row.id,
-                name=row.name,
-                version=row.version,
-                trial_id=row.trial_id,
-                stage_run_id=row.stage_run_id,
-                uri=row.uri,
-                sha256=row.sha256,
-                aliases=tuple(row.aliases),
-            )
-            for row in connection.execute(sa.select(t.models).order_by(t.models.c.id.desc()))
         ]
 
 
