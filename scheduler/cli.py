@@ -16,6 +16,8 @@ from scheduler.db_cli import db_app
 from scheduler import model_reads, reads
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
+from scheduler.hooks_cli import hooks_app
+from scheduler.hooksfile import read_hooks
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
 from scheduler.model_cli import model_app, promote_command
@@ -51,6 +53,7 @@ app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
 app.add_typer(db_app, name="db")
 app.add_typer(model_app, name="model")
+app.add_typer(hooks_app, name="hooks")
 app.add_typer(progan_app, name="progan")
 app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
@@ -146,6 +149,7 @@ def up_command(
 ) -> None:
     """Run Ray, the scheduler and the dashboard in the foreground until Ctrl-C."""
     require_free_port(port)
+    hooks = read_hooks(home)  # refused before anything starts
     if dry_run:
         console.print(f"would run the scheduler on {home} with the dashboard at http://127.0.0.1:{port}")
         return
@@ -154,7 +158,13 @@ def up_command(
     from scheduler.system import System, SystemSettings
 
     settings = SystemSettings(
-        home=Home(path=home), port=port, cpu_workers=workers, num_gpus=num_gpus, beat_seconds=beat_seconds, ray=address
+        home=Home(path=home),
+        port=port,
+        cpu_workers=workers,
+        num_gpus=num_gpus,
+        beat_seconds=beat_seconds,
+        ray=address,
+        hooks=hooks,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -32,7 +32,13 @@ def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked 
     trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == best.standing.trial_id)
     uri, sha256 = make_bundle(sweep, trial, run, reads.sealed_checkpoint(database, run.id))
     store.register_model(
-        name=sweep.name, trial_id=trial.id, stage_run_id=run.id, uri=uri, sha256=sha256, aliases=[BEST]
+        name=sweep.name,
+        trial_id=trial.id,
+        stage_run_id=run.id,
+        uri=uri,
+        sha256=sha256,
+        aliases=[BEST],
+        facts={"metric": sweep.resolved.metric, "value": best.standing.value, "resolution": run.resolution},
     )
     return best
 

@@ -9,6 +9,7 @@ The rules that hold under any crash:
 """
 
 from scheduler.store.claims import ClaimWrites
+from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
 from scheduler.store.preempting import PreemptWrites
@@ -28,6 +29,8 @@ from scheduler.store.workers import WorkerWrites
 __all__ = [
     "Assignment",
     "CheckpointRow",
+    "Delivery",
+    "DeliveryState",
     "Demand",
     "NewTrial",
     "Orders",
@@ -38,5 +41,7 @@ __all__ = [
 ]
 
 
-class Store(SweepWrites, ClaimWrites, PreemptWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(
+    SweepWrites, ClaimWrites, PreemptWrites, WorkerWrites, LeaderWrites, ModelWrites, DeliveryWrites
+):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -1,6 +1,7 @@
 """The registry's versions, aliases and tags."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,10 +23,11 @@ class ModelWrites(Writes):
         sha256: str,
         aliases: Sequence[str],
         by: str = "scheduler",
+        facts: Mapping[str, Any] | None = None,
     ) -> int:
         """The version of a model that is this bundle, a new one unless it has been registered, under these aliases.
 
-        An alias points to one version, so earlier ones lose it. by: who moves it.
+        An alias points to one version, so earlier ones lose it. by: who moves it; facts: what the event says of it.
         """
         with self._transaction() as (connection, now):
             lock_name(connection, f"model {name}")
@@ -61,7 +63,7 @@ class ModelWrites(Writes):
                     version=version,
                 )
             for alias in aliases:
-                _move_alias(connection, now, model_id, alias, act=PROMOTED, by=by)
+                _move_alias(connection, now, model_id, alias, act=PROMOTED, by=by, facts=facts)
             return version
 
     def move_alias(self, model_id: int, alias: str, *, by: str) -> bool:
@@ -104,7 +106,16 @@ class ModelWrites(Writes):
             return tuple(tags)
 
 
-def _move_alias(connection: sa.Connection, now: float, model_id: int, alias: str, *, act: str, by: str) -> bool:
+def _move_alias(
+    connection: sa.Connection,
+    now: float,
+    model_id: int,
+    alias: str,
+    *,
+    act: str,
+    by: str,
+    facts: Mapping[str, Any] | None = None,
+) -> bool:
     """Move an alias to a version, with its row in the history; whether that version did not have it already."""
     moved = connection.execute(sa.select(t.models).where(t.models.c.id == model_id)).one()
     if alias in moved.aliases:
@@ -129,6 +140,7 @@ def _move_alias(connection: sa.Connection, now: float, model_id: int, alias: str
         version=moved.version,
         alias=alias,
         by=by,
+        **(facts or {}),
     )
     return True
 

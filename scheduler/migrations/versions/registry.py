@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r_registry"
-down_revision = "0001"
+down_revision = "Q_queue"
 
 
 def upgrade() -> None:
