@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
-from scheduler.db_cli import db_app
 from scheduler import model_reads, reads
+from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
 from scheduler.home import Home
 from scheduler.hooks_cli import hooks_app

@@ -12,6 +12,7 @@ from scheduler.store.claims import ClaimWrites
 from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
+from scheduler.store.own_loop import OwnLoopWrites
 from scheduler.store.preempting import PreemptWrites
 from scheduler.store.rows import (
     Assignment,
@@ -42,6 +43,13 @@ __all__ = [
 
 
 class Store(
-    SweepWrites, ClaimWrites, PreemptWrites, WorkerWrites, LeaderWrites, ModelWrites, DeliveryWrites
+    SweepWrites,
+    ClaimWrites,
+    PreemptWrites,
+    WorkerWrites,
+    LeaderWrites,
+    ModelWrites,
+    DeliveryWrites,
+    OwnLoopWrites,
 ):
     """The writing side of one database; each file of this package has the writes of one subject."""

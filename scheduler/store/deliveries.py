@@ -86,12 +86,8 @@ class DeliveryWrites(Writes):
         """
         rows = t.deliveries.c
         with self._transaction() as (connection, now):
-            due = sa.select(t.deliveries).where(
-                rows.hook == hook, rows.state.in_(OPEN_DELIVERIES), rows.due <= now
-            )
-            row = connection.execute(
-                locked(due.order_by(rows.outbox_id).limit(1), skip_locked=True)
-            ).one_or_none()
+            due = sa.select(t.deliveries).where(rows.hook == hook, rows.state.in_(OPEN_DELIVERIES), rows.due <= now)
+            row = connection.execute(locked(due.order_by(rows.outbox_id).limit(1), skip_locked=True)).one_or_none()
             if row is None:
                 return None
             connection.execute(
