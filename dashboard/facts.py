@@ -10,9 +10,12 @@ from sqlalchemy import Connection, Row
 
 from dashboard.errors import UnknownError
 from dashboard.models import (
+    AliasMove,
     Attempt,
     Measured,
     Model,
+    ModelLineage,
+    ModelStage,
     Sample,
     Sharing,
     StageRun,
@@ -25,7 +28,7 @@ from dashboard.models import (
     Worker,
 )
 from dashboard.wording import trial_url
-from scheduler import page_reads
+from scheduler import page_reads, registry
 from scheduler.database import Database
 from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
@@ -409,6 +412,39 @@ def model_files(database: Database, *, sweep: str | None = None) -> list[ModelFi
         if sweep is None or row.sweep == sweep
     ]
     return sorted(found, key=lambda item: "best" not in item.model.aliases)
+
+
+def lineage(database: Database, model: Model) -> ModelLineage:
+    """The way from a version back to its data."""
+    found = registry.lineage(database, registry.version(database, f"{model.name}:{model.version}"))
+    return ModelLineage(
+        tags=list(found.model.tags),
+        stages=[
+            ModelStage(
+                resolution=stage.resolution,
+                key=stage.key,
+                images=stage.images,
+                seconds=stage.seconds,
+                weights_sha256=stage.weights_sha256,
+                numerics=list(stage.numerics),
+                trained_for=stage.trained_for,
+            )
+            for stage in found.stages
+        ],
+        sweep=found.source.sweep,
+        submitted_by=found.source.submitted_by,
+        submitted_at=found.source.submitted_at,
+        data=found.source.data_name,
+        data_key=found.source.data_key,
+        judge_sha256=found.judge_sha256,
+        commit=found.source.provenance.get("commit"),
+        dirty=found.source.provenance.get("dirty"),
+        numerics=list(found.numerics),
+        alias_history=[
+            AliasMove(alias=move.alias, version=move.version, act=move.act, by=move.by, at=move.at)
+            for move in found.history
+        ],
+    )
 
 
 def models(database: Database, *, sweep: str | None = None) -> list[Model]:

@@ -185,6 +185,43 @@ class Model(Facts):
     resolution: int
 
 
+class ModelStage(Facts):
+    """A stage run on the way to a model."""
+
+    resolution: int
+    key: str
+    images: int = Field(description="real images seen in this stage")
+    seconds: float = Field(description="device seconds over all attempts")
+    weights_sha256: str | None
+    numerics: list[str] = Field(description="numerics classes of its attempts")
+    trained_for: str | None = Field(description="the sweep that bore the cost")
+
+
+class AliasMove(Facts):
+    alias: str
+    version: int
+    act: str = Field(description="promoted, or rolled back")
+    by: str
+    at: float
+
+
+class ModelLineage(Facts):
+    """Where a version comes from: stage runs, trial, sweep, data, judge and code."""
+
+    tags: list[str]
+    stages: list[ModelStage] = Field(description="from 4 px up")
+    sweep: str
+    submitted_by: str
+    submitted_at: float
+    data: str
+    data_key: str
+    judge_sha256: str
+    commit: str | None
+    dirty: bool | None = Field(description="whether the code was changed since that commit")
+    numerics: list[str] = Field(description="more than one: mixed numerics")
+    alias_history: list[AliasMove] = Field(description="of all versions of the model, the oldest first")
+
+
 class ModelList(Facts):
     models: list[Model]
 
@@ -192,6 +229,8 @@ class ModelList(Facts):
 class ModelWithCard(Facts):
     model: Model
     card: dict[str, Any] = Field(description="model, lineage, data, cleaning, scores, scored_on, not_for")
+    lineage: ModelLineage
+    versions: list[Model] = Field(description="of the same model, the newest first")
 
 
 class GenerateRequest(BaseModel):

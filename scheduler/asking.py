@@ -66,18 +66,20 @@ def _left(database: Database, sweep: Sweep) -> int:
     return sweep.resolved.budget.max_trials - search_reads.num_trials(database, sweep.id, origins)
 
 
-def ask_trials(store: Store, sweep: Sweep) -> bool:
+def ask_trials(store: Store, sweep: Sweep, *, count: int | None = None) -> bool:
     """Add as many trials as the workers can use and the budget allows; whether there is something new to settle.
 
-    A sampler that fails pauses the sweep, with what it said.
+    A sampler that fails pauses the sweep, with what it said. count: how many are wanted instead.
     """
     if not wants_more(store, sweep):
         return False
     database, resolved = store.database, sweep.resolved
     trials = reads.trials(database, sweep.id)
     steps = steps_of(database, sweep)
-    room = resolved.search.parallel or search_reads.num_workers(database) + RESERVE
-    room -= sum(has_work(trial, steps.get(trial.id, [])) for trial in trials)
+    room = count
+    if room is None:
+        room = resolved.search.parallel or search_reads.num_workers(database) + RESERVE
+        room -= sum(has_work(trial, steps.get(trial.id, [])) for trial in trials)
     count = min(room, _left(database, sweep), MOST_AT_ONCE)
     if count <= 0:
         return False
@@ -220,12 +222,29 @@ def _told_now(store: Store, sweep: Sweep) -> list[Told]:
 
 
 def steps_of(database: Database, sweep: Sweep) -> dict[int, list[Step]]:
-    """Trial id -> its stage runs, from 4 px up."""
+    """Trial id -> its stage runs, from 4 px up; of a sweep that somebody's own loop trains, what was told."""
     found: dict[int, list[Step]] = {}
     resolved = sweep.resolved
+    if resolved.own_loop:
+        return {
+            trial.id: [_told_step(resolved, trial, trial.told)]
+            for trial in reads.trials(database, sweep.id)
+            if trial.told is not None
+        }
     for step in search_reads.steps(database, sweep.id, resolved.evaluation.key, resolved.objectives):
         found.setdefault(step.trial_id, []).append(step)
     return found
+
+
+def _told_step(resolved: ResolvedSweep, trial: Trial, values: Mapping[str, float]) -> Step:
+    return Step(
+        trial_id=trial.id,
+        stage_run_id=-trial.id,
+        parent_id=None,
+        resolution=resolved.space.plan.final_resolution,
+        is_measured=True,
+        values=tuple(values.get(objective.metric) for objective in resolved.objectives),
+    )
 
 
 def has_work(trial: Trial, path: Sequence[Step]) -> bool:

@@ -26,7 +26,7 @@ from scheduler.comparing import (
 from scheduler.database import Database
 from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
-from scheduler.reads import StageRun, Sweep
+from scheduler.reads import Evaluation, StageRun, Sweep
 from t2f.errors import UserError
 from t2f.metrics.catalogue import BETTER
 from t2f.metrics.figures import Figure
@@ -107,7 +107,9 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
     values, decisive, chances = {}, (), {}
     for resolution in sorted({run.resolution for run in deepest.values()}):
         runs = {run.id: run for run in deepest.values() if run.resolution == resolution}
-        contenders = [Contender(stage_run_id=run.id, figures=figures_of(run, files)) for run in runs.values()]
+        contenders = [
+            Contender(stage_run_id=run.id, figures=figures_of(run.evaluation, files)) for run in runs.values()
+        ]
         found, decisive = values_of(contenders, metric)
         values |= found
         measured = [one for one in contenders if one.stage_run_id in found]
@@ -183,11 +185,11 @@ def judge_of(sweep: Sweep, runs: Iterable[StageRun]) -> dict[str, Any]:
     }
 
 
-def figures_of(run: StageRun, files: Path | None) -> dict[str, Figure]:
+def figures_of(evaluation: Evaluation, files: Path | None) -> dict[str, Figure]:
     """The figures of an evaluation, with their parts where its file of them is there and whole."""
-    parts = {} if files is None else read_parts(run.evaluation.samples or {}, files)
+    parts = {} if files is None else read_parts(evaluation.samples or {}, files)
     found = {}
-    for name, entry in run.evaluation.metrics.items():
+    for name, entry in evaluation.metrics.items():
         if entry.get("value") is None or not math.isfinite(entry["value"]):
             continue
         more = parts.get(name, {"by": None, "parts": []})
@@ -243,7 +245,7 @@ def correlations(paths: Sequence[Sequence[StageRun]], metric: str, *, final: int
 
 
 def _turned_values(runs: Sequence[StageRun], metric: str) -> list[float]:
-    contenders = [Contender(stage_run_id=run.id, figures=figures_of(run, None)) for run in runs]
+    contenders = [Contender(stage_run_id=run.id, figures=figures_of(run.evaluation, None)) for run in runs]
     if metric == MEAN_RANK:
         return [-mean for mean in mean_ranks(contenders)]
     return [turned(metric, one.figures[metric].value) if metric in one.figures else math.nan for one in contenders]

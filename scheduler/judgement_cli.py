@@ -7,10 +7,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from scheduler import reads
+from scheduler import reads, registry
 from scheduler.home import Home
 from scheduler.judgement import MEAN_RANK, Judgement, Place, judge_sweep
-from scheduler.models import sealed_run, sweep_data
+from scheduler.models import NamedModels, sealed_run, sweep_data
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
 from t2f.errors import UserError
 from t2f.evaluate_cli import (
@@ -29,7 +29,12 @@ TIES_SHOWN = 6
 
 
 def evaluate_command(
-    target: Annotated[str, typer.Argument(help="A model bundle, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A model bundle, a version such as SWEEP@best, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px."
+        ),
+    ],
     metric: Annotated[list[str] | None, typer.Option(help="Only this figure; several times. Default: all.")] = None,
     split: Annotated[
         str | None, typer.Option(help="validation (the default) or test, which only the end asks for.")
@@ -57,11 +62,18 @@ def evaluate_command(
         subject = bundle_subject(path, home, data)
     elif path.suffix == ".safetensors":
         raise UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
+    elif is_version(target, home):
+        subject = bundle_subject(NamedModels().model_file(target, home), home, data)
     elif data is not None:
         raise UserError(f"--data goes with a model bundle; {target} is measured on the data of its sweep")
     else:
         subject = trial_subject(target, Home(path=home))
     evaluate_subject(subject, options)
+
+
+def is_version(target: str, home: Path) -> bool:
+    """Whether it names a version of a model, which is a file like any other."""
+    return registry.find_version(Home(path=home).open(), target) is not None
 
 
 def trial_subject(target: str, place: Home) -> Subject:

@@ -31,7 +31,7 @@ def settle(store: Store, sweep: Sweep) -> bool:
     True once no trial is open any more: the sweep can be ended.
     """
     database = store.database
-    if sweep.state == SweepState.PAUSED or _is_kept_waiting(store, sweep):
+    if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
     spent = budgets.spent_budget(database, sweep, store.now())
     if spent != sweep.spent:

@@ -7,26 +7,23 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scheduler import asking, commands, reads, search_reads, submitting
+from scheduler import commands, reads, search_reads, submitting
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
 from scheduler.store import Store
-from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
+from scheduler.submission import submit_spec
+from scheduler.sweepfile import read_sweep_file
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
     DryRun,
     HomeOption,
-    checked_name,
     console,
-    embed_captions,
-    ensure_judge,
     print_json,
 )
-from t2f.data import PreparedData, check_source
 from t2f.evaluate_cli import judge_line
 from t2f.trainfile import read_override
 
@@ -46,30 +43,8 @@ def sweep_submit(
 ) -> None:
     """Store a sweep; a running `t2f up` trains it."""
     spec, text = read_sweep_file(file)
-    place = Home(path=home)
-    data = PreparedData.open(place.data / checked_name(spec.dataset))
-    if not as_prepared:
-        check_source(data.path, missing_ok=True)
-    # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
-    judge = ensure_judge(data, steps=600) if not dry_run or not data.has_captions else "0" * 64
-    resolved = spec.resolve(data, judge)
-    name = checked_name(name or spec.name)
-    warm = None
-    if resolved.search.warm_start is not None:
-        rows, results = asking.warm_start(place.open(), resolved)
-        warm = (len(rows), results)
-    if dry_run:
-        tree = submitting.stage_tree(resolved, submitting.expected_trials(resolved))
-    else:
-        sentence = None
-        if "sentence" in resolved.space.text_encoders:
-            sentence = embed_captions(data, spec.sentence_encoder)
-        init = open_init(spec, resolved, data, place)
-        resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
-        store = Store(place.create())
-        tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
-    ahead = submitting.forecast_sweep(place, resolved, tree)
-    notes = submitting.notes(resolved, tree, warm)
+    done = submit_spec(spec, text, Home(path=home), name=name, as_prepared=as_prepared, dry_run=dry_run)
+    name, tree, notes, ahead = done.name, done.tree, done.notes, done.forecast
     if as_json:
         facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
         print_json({"sweep": name, "dry_run": dry_run, **facts})
@@ -78,21 +53,6 @@ def sweep_submit(
     for note in notes:
         console.print(note)
     print_forecast(ahead)
-
-
-def open_init(
-    spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home
-) -> submitting.InitBundle | None:
-    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
-    if spec.init_from is None:
-        return None
-    # Only sweeps that start from a model wait for torch here.
-    from t2f.generate import init_weights, open_bundle
-
-    bundle = open_bundle(spec.init_from)
-    for trial in submitting.expected_trials(resolved):
-        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
-    return submitting.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
 
 
 def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:

@@ -171,6 +171,7 @@ class ResolvedSweep:
     retry: RetryBudget = field(default_factory=RetryBudget)
     evaluation: EvaluationSpec
     checkpoint_seconds: float
+    own_loop: bool = False  # trained by whoever asks for its trials and tells their values, never by workers
 
     def root(self, trial_name: str) -> str | None:
         """What the key of the trial's first stage run is chained to: its own name where it shares with nobody."""
@@ -211,6 +212,7 @@ class ResolvedSweep:
             "retry": asdict(self.retry),
             "evaluation": self.evaluation.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
+            "own_loop": self.own_loop,
         }
 
     @classmethod
@@ -241,6 +243,7 @@ class ResolvedSweep:
             retry=RetryBudget(**stored["retry"]),
             evaluation=EvaluationSpec.from_json(stored["evaluation"]),
             checkpoint_seconds=stored["checkpoint_seconds"],
+            own_loop=stored.get("own_loop", False),
         )
 
 

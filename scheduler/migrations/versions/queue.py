@@ -8,7 +8,9 @@ from alembic import op
 
 revision = "Q_queue"
 down_revision = "p_finite"
-contracts = "three indexes, which the queue's own replace; a version that used them is slower without and otherwise whole"
+contracts = (
+    "three indexes, which the queue's own replace; a version that used them is slower without and otherwise whole"
+)
 
 
 def upgrade() -> None:
