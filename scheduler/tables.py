@@ -313,3 +313,12 @@ moves = Table(
     Column("old", String(20), primary_key=True),
     Column("new", String(20), primary_key=True),
 )
+
+# The last transaction that each connection to a PostgreSQL has committed: whoever got no answer to a commit looks here.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("client", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+)

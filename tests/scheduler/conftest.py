@@ -92,6 +92,14 @@ def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database that has all tables, for what only such a one can do."""
+    name = postgres_server.create_database()
+    yield migrated(postgres_server.url(name))
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
 def database(databases: Databases) -> Iterator[Database]:
     with databases.new() as url:
         opened = open_database(url)
