@@ -319,7 +319,9 @@ def test_a_search_is_submitted_and_trials_are_enqueued_by_hand(own_home, tmp_pat
     file.write_text(SEARCH)
     planned = json.loads(t2f("sweep", "submit", file, "--dry-run", "--json", home=own_home))
     assert planned["trials"] == 8
-    assert planned["notes"] == ["tpe asks for up to 8 trials as results come in; the tree is that of 7 random ones"]
+    assert planned["notes"] == [
+        "tpe asks for up to 8 trials as results come in; in this tree random ones stand for them"
+    ]
     assert "tpe asks for up to 8 trials" in t2f("sweep", "submit", file, home=own_home)
     setting = ("--set", "loss.r1_gamma=1", "--set", "loss.name=hinge")
     said = t2f("sweep", "enqueue", "search", *setting, "--dry-run", home=own_home)
