@@ -325,7 +325,7 @@ def test_a_search_is_submitted_and_trials_are_enqueued_by_hand(own_home, tmp_pat
     assert "tpe asks for up to 8 trials" in t2f("sweep", "submit", file, home=own_home)
     setting = ("--set", "loss.r1_gamma=1", "--set", "loss.name=hinge")
     said = t2f("sweep", "enqueue", "search", *setting, "--dry-run", home=own_home)
-    assert said == "would enqueue loss.name hinge, loss.r1_gamma 1.0 in search\n"
+    assert said == "would enqueue loss.name hinge, loss.r1_gamma 1 in search\n"
     done = json.loads(t2f("sweep", "enqueue", "search", *setting, "--json", home=own_home))
     assert (done["trial"], done["parameters"]) == ("search/T1", {"loss.name": "hinge", "loss.r1_gamma": 1.0})
     for given, message in (("loss.r1_gamma=5", "it must be one of 0.1, 1.0"), ("loss.drift=1", "is no parameter of")):
