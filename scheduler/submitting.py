@@ -97,8 +97,8 @@ def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -
         found.append(f"{limit - tree.trials:,} of {limit:,} draws repeated earlier ones and were dropped")
     if resolved.method not in LISTED:
         found.append(
-            f"{resolved.method} asks for up to {limit:,} trials as results come in; the tree is that of "
-            f"{tree.trials:,} random ones"
+            f"{resolved.method} asks for up to {limit:,} trials as results come in; "
+            "in this tree random ones stand for them"
         )
     if warm is not None:
         found.append(

@@ -25,6 +25,7 @@ from t2f.cli import (
     print_json,
 )
 from t2f.evaluate_cli import judge_line
+from t2f.settings import Value
 from t2f.trainfile import read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, enqueue, pause, resume, cancel.")
@@ -145,6 +146,11 @@ def values_of(sweep: Sweep, ranked: Ranked) -> dict[str, float]:
     return dict(zip(names, ranked.standing.values, strict=True))
 
 
+def value_text(value: Value) -> str:
+    """A parameter's value; drawn numbers with the digits that tell them apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 @sweep_app.command("show")
 def sweep_show(
     name: Annotated[str, typer.Argument(help="The sweep's name.")],
@@ -179,7 +185,7 @@ def sweep_show(
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
         measured = [f"{value:.3f}" for value in one.standing.values] if one else [""] * len(metrics)
         px = str(one.standing.resolution) if one else ""
-        values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
+        values = [value_text(trial.parameters.get(parameter, "")) for parameter in varying]
         table.add_row(place, f"T{trial.number}", trial.state, px, *measured, *values)
     console.print(table)
 
@@ -200,7 +206,7 @@ def sweep_enqueue(
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, "trial": trial, "parameters": parameters})
         return
-    values = ", ".join(f"{setting} {value}" for setting, value in parameters.items())
+    values = ", ".join(f"{setting} {value_text(value)}" for setting, value in parameters.items())
     console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")
 
 
