@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from scheduler import reads
 from scheduler.database import Database
+from scheduler.finalists import model_standing
 from scheduler.ranking import Ranked
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.store import Store
@@ -21,12 +22,13 @@ def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked 
     if not ranked:
         return None
     best = ranked[0]
+    model = model_standing(best, sweep.resolved.goal)
     known = find_model(database, sweep, "best")
-    if known is not None and known.stage_run_id == best.standing.stage_run_id:
+    if known is not None and known.stage_run_id == model.stage_run_id:
         return best
-    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[best.standing.trial_id]
-    run = next(run for run in path if run.id == best.standing.stage_run_id)
-    trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == best.standing.trial_id)
+    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
+    run = next(run for run in path if run.id == model.stage_run_id)
+    trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == model.trial_id)
     uri, sha256 = make_bundle(sweep, trial, run, reads.sealed_checkpoint(database, run.id))
     store.register_model(
         name=sweep.name, trial_id=trial.id, stage_run_id=run.id, uri=uri, sha256=sha256, aliases=["best"]

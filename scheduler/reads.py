@@ -1,19 +1,23 @@
 """What the scheduler's loop and the command line look at; the pages have `page_reads.py`. Nothing here writes."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
+from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.ranking import Ranked, Standing, gates_of, rank
+from scheduler.roles import Role, describe
 from scheduler.space import Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
+from t2f.metrics.figures import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,7 @@ class Sweep:
     data_key: str
     created: float
     ended: float | None
+    unused_rungs: Mapping[int, Figure] = field(default_factory=dict)  # px -> why it is not used any more
 
     @property
     def is_open(self) -> bool:
@@ -44,10 +49,14 @@ class Trial:
     origin: str
     attributes: Mapping[str, Any]
 
+    @cached_property
+    def role(self) -> Role:
+        return Role.of(self.attributes)
+
     @property
-    def skips_rungs(self) -> bool:
-        """Whether it goes to its end whatever others reach: forks, extensions, finalists."""
-        return bool(self.attributes.get("skips_rungs"))
+    def note(self) -> str:
+        """What a reader must know of it beside its parameters; empty for a trial like all others."""
+        return describe(self.origin, self.attributes)
 
     @property
     def deviation(self) -> Deviation:
@@ -148,6 +157,7 @@ def _sweep(row: sa.Row) -> Sweep:
         data_key=row.data_key,
         created=row.created,
         ended=row.ended,
+        unused_rungs={int(px): Figure(**found) for px, found in (row.unused_rungs or {}).items()},
     )
 
 
@@ -280,12 +290,11 @@ def _stage_run(row: sa.Row) -> StageRun:
     )
 
 
-def standings(database: Database, of: Sweep) -> list[Standing]:
+def standings(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, Sequence[StageRun]]) -> list[Standing]:
     """The deepest measured stage of each trial."""
     found = []
-    found_paths = paths(database, of.id, of.resolved.evaluation.key)
-    for one in trials(database, of.id):
-        measured = [run for run in found_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
+    for one in of_trials:
+        measured = [run for run in of_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
         if measured:
             last = measured[-1]
             found.append(
@@ -303,8 +312,18 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
 
 
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
-    """The sweep's trials, best first."""
-    return rank(standings(database, of), goal=of.resolved.goal)
+    """The sweep's trials, best first: finalists by their fresh seeds, then the others."""
+    return ranking_of(of, trials(database, of.id), paths(database, of.id, of.resolved.evaluation.key))
+
+
+def ranking_of(
+    of: Sweep, of_trials: Sequence[Trial], of_paths: Mapping[int, Sequence[StageRun]], *, with_fresh: bool = True
+) -> list[Ranked]:
+    """The ranking from rows that were read before; without fresh seeds it is the one that finalists are chosen by."""
+    parents = parents_of((one.id, one.origin, one.attributes) for one in of_trials)
+    found = standings(of, of_trials, of_paths)
+    ranked = rank([one for one in found if one.trial_id not in parents], goal=of.resolved.goal)
+    return lift(ranked, fresh_results(found, parents) if with_fresh else {}, of.resolved.goal)
 
 
 def attempts(database: Database, stage_run_id: int) -> list[Attempt]:

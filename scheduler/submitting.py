@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from scheduler import reads
+from scheduler.later import Counts, with_later_trials
 from scheduler.samplers import grid, grid_size, random_trial
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
@@ -30,6 +31,8 @@ class Tree:
     stage_runs: Mapping[int, int]  # resolution -> distinct stage runs
     images: int  # real images shown over all distinct stage runs
     images_unshared: int
+    finalists: int = 0  # trials among these that are finalists' fresh seeds
+    wanted: int | None = field(default=None, compare=False)  # stages on all paths, where these are not all whole
 
     @property
     def total(self) -> int:
@@ -38,13 +41,14 @@ class Tree:
     @property
     def saved(self) -> int:
         """Stage runs that sharing saves."""
-        return self.trials * len(self.stage_runs) - self.total
+        wanted = self.trials * len(self.stage_runs) if self.wanted is None else self.wanted
+        return wanted - self.total
 
 
 def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     """The trials that a sweep begins with."""
-    if resolved.method == "random":
-        count = resolved.budget.max_trials
+    if resolved.method in ("random", "grow"):
+        count = resolved.budget.max_trials if resolved.growing is None else resolved.growing.population
         chosen = [random_trial(resolved.space, number) for number in range(count)]
         return [NewTrial(parameters=parameters, origin="random") for parameters in chosen]
     trials = [NewTrial(parameters=parameters, origin="grid") for parameters in grid(resolved.space)]
@@ -58,7 +62,7 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
 
 
 def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
-    """The distinct stage runs of these trials, by resolution."""
+    """The distinct stage runs of these trials and of those that may follow them, by resolution."""
     keys: dict[int, set[str]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
     images = unshared = 0
     for trial in trials:
@@ -68,11 +72,20 @@ def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
             if key not in keys[stage.resolution]:
                 keys[stage.resolution].add(key)
                 images += stage.images
+    stage_runs = {resolution: len(found) for resolution, found in keys.items()}
+    first = Counts(trials=len(trials), stage_runs=stage_runs, wanted=dict.fromkeys(stage_runs, len(trials)))
+    all_of_them = with_later_trials(resolved, first)
+    if all_of_them == first:
+        return Tree(trials=len(trials), stage_runs=stage_runs, images=images, images_unshared=unshared)
+    plan = resolved.space.plan
+    lengths = dict(zip(plan.resolutions, plan.images, strict=True))
     return Tree(
-        trials=len(trials),
-        stage_runs={resolution: len(found) for resolution, found in keys.items()},
-        images=images,
-        images_unshared=unshared,
+        trials=all_of_them.trials,
+        stage_runs=all_of_them.stage_runs,
+        images=sum(count * lengths[px] for px, count in all_of_them.stage_runs.items()),
+        images_unshared=sum(count * lengths[px] for px, count in all_of_them.wanted.items()),
+        finalists=all_of_them.finalists,
+        wanted=sum(all_of_them.wanted.values()),
     )
 
 

@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler.branching import read_branch
+from scheduler.finalists import Replicate, read_replicate
+from scheduler.growing import Growing, read_growing
+from scheduler.rungs import EarlyTermination, read_early_terminate
 from scheduler.samplers import draw
 from scheduler.space import DISTRIBUTIONS, Parameter, SearchSpace
 from scheduler.store import RetryBudget
@@ -41,6 +45,9 @@ KEYS = (
     "stages",
     "parameters",
     "early_terminate",
+    "branch",
+    "grow",
+    "replicate",
     "budget",
     "resources",
     "retry",
@@ -48,20 +55,11 @@ KEYS = (
     "checkpoint",
 )
 NOT_YET = "is not supported by this version; remove it"
-LATER = dict.fromkeys(("branch", "constraints", "replicate", "enqueue", "share_prefix", "after", "warm_start"), NOT_YET)
-METHODS = ("grid", "random")
+LATER = dict.fromkeys(("constraints", "enqueue", "share_prefix", "after", "warm_start"), NOT_YET)
+METHODS = ("grid", "random", "grow")
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
 TEXT_METRICS = ("text", "attribute_share")
 METRICS |= {"swd": "minimize", "pixel_distance": "minimize", "colour_distance": "minimize"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class EarlyTermination:
-    """Which trials go on at the end of a stage."""
-
-    type: str = "none"  # none: all; halving: the best 1/eta once a rung is complete; asha: without waiting for it
-    eta: int = 3
-    min_stage: int = 4  # px: no rung before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +81,9 @@ class SweepSpec:
     stages: StagesSection
     parameters: tuple[Parameter, ...]
     early_terminate: EarlyTermination
+    growing: Growing | None
+    branch: int
+    replicate: Replicate
     budget: Budget
     priority: int
     retry: RetryBudget
@@ -129,6 +130,9 @@ class SweepSpec:
             goal=self.goal,
             space=space,
             early_terminate=self.early_terminate,
+            growing=self.growing,
+            branch=self.branch,
+            replicate=self.replicate,
             budget=self.budget,
             priority=self.priority,
             retry=self.retry,
@@ -146,6 +150,9 @@ class ResolvedSweep:
     goal: str
     space: SearchSpace
     early_terminate: EarlyTermination
+    growing: Growing | None = None  # under method: grow
+    branch: int = 1  # ways in which each prefix goes on that survives to its late parameters
+    replicate: Replicate = field(default_factory=Replicate)  # the finalists
     budget: Budget
     priority: int
     retry: RetryBudget = field(default_factory=RetryBudget)
@@ -166,6 +173,9 @@ class ResolvedSweep:
             "init_sha256": self.space.init_sha256,
             "sentence": None if self.space.sentence is None else asdict(self.space.sentence),
             "early_terminate": asdict(self.early_terminate),
+            "growing": self.growing and self.growing.to_json(),
+            "branch": self.branch,
+            "replicate": asdict(self.replicate),
             "budget": asdict(self.budget),
             "priority": self.priority,
             "retry": asdict(self.retry),
@@ -191,6 +201,9 @@ class ResolvedSweep:
             goal=stored["goal"],
             space=space,
             early_terminate=EarlyTermination(**stored["early_terminate"]),
+            growing=Growing.from_json(stored["growing"]) if stored.get("growing") else None,
+            branch=stored.get("branch", 1),
+            replicate=Replicate(**stored.get("replicate", {})),
             budget=Budget(**stored["budget"]),
             priority=stored["priority"],
             retry=RetryBudget(**stored["retry"]),
@@ -223,6 +236,7 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
     retry = file.section("retry")
     retry.only(("infrastructure", "code"))
     method = _read_method(file)
+    parameters = _read_parameters(file, stages)
     return SweepSpec(
         name=read_name(file),
         dataset=read_dataset(file),
@@ -232,8 +246,11 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         metric=metric,
         goal=goal,
         stages=stages,
-        parameters=_read_parameters(file, stages),
-        early_terminate=_read_early_terminate(file, stages),
+        parameters=parameters,
+        early_terminate=read_early_terminate(file, stages),
+        growing=read_growing(file, stages, parameters, method),
+        branch=read_branch(file, parameters, stages.resolutions[0], method),
+        replicate=read_replicate(file),
         budget=_read_budget(file, method),
         priority=resources.whole("priority", default=50, low=0, high=100),
         retry=RetryBudget(
@@ -248,7 +265,7 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
 
 
 def _read_method(file: Section) -> str:
-    later = ("sobol", "tpe", "gp", "cmaes", "grow")
+    later = ("sobol", "tpe", "gp", "cmaes")
     if file.content.get("method") in later:
         raise SpecError(
             f"{file.where}: method = {file.content['method']!r} {NOT_YET}, or use one of {', '.join(METHODS)}"
@@ -264,19 +281,6 @@ def _read_metric(file: Section) -> tuple[str, str]:
     if goal != METRICS[name]:
         raise SpecError(f"{metric.where}: goal = {goal!r} is not allowed for {name}; better means {METRICS[name]}")
     return name, goal
-
-
-def _read_early_terminate(file: Section, stages: StagesSection) -> EarlyTermination:
-    section = file.section("early_terminate")
-    section.only(("type", "eta", "min_stage"))
-    kind = section.choice("type", ("none", "halving", "asha"), default="none")
-    min_stage = section.whole("min_stage", default=stages.resolutions[0], low=4, high=RESOLUTIONS[-1])
-    if min_stage not in stages.resolutions:
-        raise SpecError(
-            f"{section.where}: min_stage = {min_stage} is no stage of this sweep; "
-            f"its stages are {', '.join(map(str, stages.resolutions))}"
-        )
-    return EarlyTermination(type=kind, eta=section.whole("eta", default=3, low=2, high=100), min_stage=min_stage)
 
 
 def _read_budget(file: Section, method: str) -> Budget:

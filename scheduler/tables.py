@@ -44,6 +44,7 @@ sweeps = Table(
     Column("created_by", String(200), nullable=False),
     Column("created", Float, nullable=False),
     Column("ended", Float),
+    Column("unused_rungs", JSON),  # px -> the rank correlation for which a rung is not used any more
 )
 
 trials = Table(
@@ -54,7 +55,7 @@ trials = Table(
     Column("number", Integer, nullable=False),
     Column("parameters", JSON, nullable=False),  # full setting name -> value, what was drawn so far
     Column("state", String(20), nullable=False),
-    Column("origin", String(40), nullable=False),  # grid, random, enqueued
+    Column("origin", String(40), nullable=False),  # grid, random, enqueued, grow, branch, replicate
     Column("attributes", JSON, nullable=False),  # what the sampler wants to remember
     Column("created", Float, nullable=False),
     Column("ended", Float),

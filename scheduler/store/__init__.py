@@ -8,6 +8,7 @@ The rules that hold under any crash:
 - A state changes only together with its row in `events`; which changes are legal, triggers know (`states.MOVES`).
 """
 
+from scheduler.store.choices import ChoiceWrites
 from scheduler.store.claims import ClaimWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
@@ -15,19 +16,20 @@ from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
     Demand,
+    Fork,
     NewTrial,
     Orders,
     RetryBudget,
     StaleAttempt,
     init_uri,
 )
-from scheduler.store.sweeps import SweepWrites
 from scheduler.store.workers import WorkerWrites
 
 __all__ = [
     "Assignment",
     "CheckpointRow",
     "Demand",
+    "Fork",
     "NewTrial",
     "Orders",
     "RetryBudget",
@@ -37,5 +39,5 @@ __all__ = [
 ]
 
 
-class Store(SweepWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(ChoiceWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -50,7 +50,8 @@ class SweepWrites(TreeWrites):
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
 
-    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
+    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> int:
+        """The number of the first of them; the others follow."""
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
         rows = [
@@ -67,6 +68,7 @@ class SweepWrites(TreeWrites):
         ]
         if rows:
             connection.execute(t.trials.insert(), rows)
+        return first
 
     def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
         """Whether the sweep was moved: one that has ended meanwhile keeps its state."""
