@@ -74,7 +74,7 @@ def _judge(plan: Plan, rows: Rows, here: Sequence[Trial], entries: Sequence[Entr
     resolution = rows.path(here[0])[-1].resolution
     decision = decide(policy, entries, complete=complete)
     by_run = _by_run(rows, here)
-    prunable = set(decision.pruned)
+    prunable = set(decision.behind)
     lucky = {
         min(by_run[run_id], key=lambda one: one.number).id: resolution
         for run_id in controls([entry for entry in entries if entry.stage_run_id in prunable], seed=seed)
@@ -88,7 +88,7 @@ def _judge(plan: Plan, rows: Rows, here: Sequence[Trial], entries: Sequence[Entr
     stopped = [trial for run_id in decision.pruned for trial in by_run.get(run_id, ())]
     plan.pruned |= {trial.id: reason for trial in stopped if trial.id not in lucky}
     plan.going += _in_order(rows, by_run, decision)
-    plan.going += [trial for trial in stopped if trial.id in lucky]
+    plan.going += [trial for trial in here if trial.id in lucky]
 
 
 def _by_run(rows: Rows, here: Sequence[Trial]) -> dict[int, list[Trial]]:

@@ -68,6 +68,7 @@ class Entry:
 class Decision:
     promoted: tuple[int, ...] = ()  # stage runs whose trials go on, the best first
     pruned: tuple[int, ...] = ()  # stage runs whose trials stop, the best first; the others are not decided yet
+    behind: tuple[int, ...] = ()  # the pruned ones, and under asha those that will be unless the rung gets fuller
 
 
 def is_rung(policy: EarlyTermination, resolution: int, final_resolution: int) -> bool:
@@ -118,16 +119,17 @@ def decide(policy: EarlyTermination, entries: Sequence[Entry], *, complete: bool
     else:
         keep = 0
     decision = _split(ranked, {entry.stage_run_id for entry in ranked[:keep]})
-    return decision if is_settled else Decision(promoted=decision.promoted)
+    if is_settled:
+        return decision
+    return Decision(promoted=decision.promoted, behind=decision.behind if policy.type == "asha" else ())
 
 
 def _split(ranked: Sequence[Entry], chosen: set[int]) -> Decision:
     """The chosen ones go on, and whoever else comes to be on a stage run that has been promoted before."""
     goes_on = {entry.stage_run_id for entry in ranked if entry.has_gone_on} | chosen
-    return Decision(
-        promoted=tuple(entry.stage_run_id for entry in ranked if entry.stage_run_id in goes_on),
-        pruned=tuple(entry.stage_run_id for entry in ranked if entry.stage_run_id not in goes_on),
-    )
+    rest = tuple(entry.stage_run_id for entry in ranked if entry.stage_run_id not in goes_on)
+    promoted = tuple(entry.stage_run_id for entry in ranked if entry.stage_run_id in goes_on)
+    return Decision(promoted=promoted, pruned=rest, behind=rest)
 
 
 def rank_entries(entries: Sequence[Entry]) -> list[Entry]:
@@ -146,6 +148,7 @@ def _decide_by_median(ranked: Sequence[Entry]) -> Decision:
 def controls(prunable: Sequence[Entry], *, seed: int) -> tuple[int, ...]:
     """The stage runs among the prunable ones that go on all the same, as random controls, besides those that do so.
 
+    prunable: those behind at a rung; asha chooses among them before it is complete, so as to learn while it is used.
     One in ten, two at least once there are ten. The choice depends on nothing but the sweep's seed and the keys, so a
     scheduler that dies after it comes to the same one.
     """

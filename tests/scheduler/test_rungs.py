@@ -43,7 +43,7 @@ def test_rungs_lie_between_the_first_allowed_and_the_last_stage(policy, resoluti
 def test_halving_keeps_the_best_third_whatever_the_order():
     for order in itertools.permutations(entries()):
         decision = decide(HALVING, order, complete=True)
-        assert decision == Decision(promoted=(11, 13), pruned=(15, 12, 14, 10))
+        assert decision == Decision(promoted=(11, 13), pruned=(15, 12, 14, 10), behind=(15, 12, 14, 10))
 
 
 def test_halving_waits_for_everybody():
@@ -70,10 +70,10 @@ def test_broken_ones_never_go_on_and_hold_nobody_up():
 
 
 def test_asha_lets_the_best_go_on_without_waiting():
-    assert decide(ASHA, entries((0.1, 0.6)), complete=False) == Decision()
-    assert decide(ASHA, entries((0.1, 0.6, 0.3)), complete=False) == Decision(promoted=(11,))
+    assert decide(ASHA, entries((0.1, 0.6)), complete=False) == Decision(behind=(11, 10))
+    assert decide(ASHA, entries((0.1, 0.6, 0.3)), complete=False) == Decision(promoted=(11,), behind=(12, 10))
     final = decide(ASHA, entries(), complete=True)
-    assert final == Decision(promoted=(11, 13), pruned=(15, 12, 14, 10))
+    assert final == Decision(promoted=(11, 13), pruned=(15, 12, 14, 10), behind=(15, 12, 14, 10))
 
 
 def test_asha_promotes_one_at_least_in_the_end():
