@@ -13,6 +13,7 @@ from scheduler.sweepfile import ResolvedSweep, read_sweep
 from t2f.data import PreparedData
 from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
+from tests.scheduler.simulating import begin  # noqa: F401 - a fixture of all tests here
 
 DEMO_LIKE = """
 name: demo-like
