@@ -166,7 +166,8 @@ def _branch(plan: Plan, rows: Rows) -> None:
             continue
         after = path[-1].resolution
         following = resolutions[resolutions.index(after) + 1]
-        if branching.late_at(resolved.space, following) and str(after) not in role.forked:
+        is_new = after > role.passes and str(after) not in role.forked  # a branch begins with draws of its own
+        if is_new and branching.late_at(resolved.space, following):
             born = branching.branches(resolved.space, parent_of(trial), after=after, count=resolved.branch - 1)
             plan.forks.append(Fork(trial_id=trial.id, at=str(after), shared_until=after, children=born))
 
