@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scheduler import promoting, reads
 from scheduler.demo_folder import demo_folder
+from scheduler.finalists import fresh_text, model_standing, place_of
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
@@ -85,13 +86,14 @@ def best_command(
     model = promoting.find_model(database, sweep, "best")
     if model is None:
         raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}, see `t2f sweep show {name}`")
-    ranked = {one.standing.trial_id: one for one in reads.ranking(database, sweep)}
-    standing = ranked[model.trial_id].standing
+    one = place_of(reads.ranking(database, sweep), model.trial_id)
+    standing = model_standing(one, sweep.resolved.goal)
     path = place.files / model.uri
     facts = {
         "trial": f"{name}/T{standing.number}",
         "resolution": standing.resolution,
         sweep.resolved.metric: standing.value,
+        **({"finalist": f"{name}/T{one.standing.number}", "fresh_seeds": fresh_text(one)} if one.fresh else {}),
         "model": str(path),
         "sha256": model.sha256,
         **({"closed_gates": ", ".join(standing.gates)} if standing.gates else {}),

@@ -7,6 +7,7 @@ count in a finalist's mean.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,10 @@ class Fresh:
     mean: Figure  # with Student's interval over the seeds, from three on
     standings: tuple[Standing, ...]  # of the seeds that came to their end, by trial number
 
+    def to_json(self, sweep: str) -> dict[str, Any]:
+        """The mean, and each seed's trial with its value."""
+        return {**self.mean.to_json(), "trials": {f"{sweep}/T{one.number}": one.value for one in self.standings}}
+
     def best(self, goal: str) -> Standing:
         """The one whose model is the finalist's: the best that passed every gate.
 
@@ -143,6 +148,23 @@ def lift(ranked: Sequence[Ranked], fresh: Mapping[int, Fresh], goal: str) -> lis
 def model_standing(one: Ranked, goal: str) -> Standing:
     """Whose model stands for this place: the trial's own, or the best of a finalist's fresh seeds."""
     return one.standing if one.fresh is None else one.fresh.best(goal)
+
+
+def place_of(ranking: Iterable[Ranked], trial_id: int) -> Ranked:
+    """The place that a trial has, or whose fresh seed it is."""
+    return next(
+        one
+        for one in ranking
+        if trial_id == one.standing.trial_id
+        or (one.fresh is not None and trial_id in [seed.trial_id for seed in one.fresh.standings])
+    )
+
+
+def fresh_text(one: Ranked) -> str:
+    """The mean of a finalist's fresh seeds with its interval, in words."""
+    mean = one.fresh.mean
+    interval = "" if mean.low is None else f" ({mean.low:.3f} to {mean.high:.3f})"
+    return f"{mean.value:.3f}{interval}, {mean.note}"
 
 
 def parents_of(trials: Iterable[tuple[int, str, Mapping[str, object]]]) -> dict[int, int]:

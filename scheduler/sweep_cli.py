@@ -8,9 +8,11 @@ import typer
 from rich.table import Table
 
 from scheduler import commands, reads, submitting
+from scheduler.finalists import fresh_text
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.reads import Sweep
+from scheduler.rung_report import rung_reports
 from scheduler.store import Store
 from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
 from t2f.cli import (
@@ -87,6 +89,8 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
     for resolution, count in tree.stage_runs.items():
         console.print(f"{resolution:5d} px  {count:4d} stage runs")
     share = 1 - tree.images / tree.images_unshared
+    if tree.finalists:
+        console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
     console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
 
 
@@ -103,7 +107,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
     for sweep, progress, ranking in rows:
         trials = ", ".join(f"{count} {state}" for state, count in progress.trials.items())
-        best = f"T{ranking[0].standing.number} {ranking[0].standing.value:.3f}" if ranking else ""
+        best = f"T{ranking[0].standing.number} {value_text(ranking[0])}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
 
@@ -125,6 +129,7 @@ def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranke
                 "resolution": one.standing.resolution,
                 "closed_gates": list(one.standing.gates),
                 sweep.resolved.metric: one.standing.value,
+                **({"fresh_seeds": one.fresh.to_json(sweep.name)} if one.fresh else {}),
             }
             for one in ranking
         ],
@@ -140,27 +145,44 @@ def sweep_show(
     """Show a sweep: its trials, ranked, with the stages of each."""
     database = Home(path=home).open()
     sweep = reads.sweep(database, name)
-    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    progress, ranking = reads.progress(database, sweep), reads.ranking_of(sweep, list(trials.values()), paths)
+    rungs = rung_reports(sweep, list(trials.values()), paths)
     if as_json:
-        parameters = {trial.name: dict(trial.parameters) for trial in trials.values()}
-        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters})
+        print_json(
+            {
+                **sweep_json(sweep, progress, ranking),
+                "rungs": [rung.to_json() for rung in rungs],
+                "parameters": {trial.name: dict(trial.parameters) for trial in trials.values()},
+                "notes": {trial.name: trial.note for trial in trials.values() if trial.note},
+            }
+        )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
     console.print(judge_line(judge_of(sweep, progress.stage_runs)))
+    for rung in rungs:
+        console.print(str(rung))
     varying = sweep.resolved.space.varying
-    table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying)
+    has_notes = any(trial.note for trial in trials.values())
+    table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying, *(["note"] if has_notes else []))
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
-        measured = (place, str(one.standing.resolution), f"{one.standing.value:.3f}") if one else ("", "", "")
+        measured = (place, str(one.standing.resolution), value_text(one)) if one else ("", "", "")
         values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
-        table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values)
+        more = [trial.note] if has_notes else []
+        table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values, *more)
     console.print(table)
+
+
+def value_text(one: reads.Ranked) -> str:
+    """What a trial is ranked by: its metric, or the mean of its fresh seeds with the interval."""
+    return f"{one.standing.value:.3f}" if one.fresh is None else fresh_text(one)
 
 
 @sweep_app.command("pause")
