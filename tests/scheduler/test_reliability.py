@@ -1,4 +1,4 @@
-"""How well a rung foretells the end: against plain Spearman, repeated values, and what is known of Fisher's interval."""
+"""How well a rung foretells the end: against plain Spearman, repeated values, and the theory of Fisher's interval."""
 
 import math
 
