@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from scheduler import branching, finalists, growing
 from scheduler.finalists import fresh_seeds
 from scheduler.predicting import predict
-from scheduler.reads import Trial, ranking_of
+from scheduler.reads import Trial, own_ranking, standings_of
 from scheduler.reliability import foretells, reliability
 from scheduler.roles import FINALISTS
 from scheduler.rounds import GOING, Rows, run_at, rung_entries, rung_pairs
@@ -55,7 +55,7 @@ def plan_round(rows: Rows) -> Plan:
             plan.going += here
         else:
             _judge(plan, rows, here, entries, complete=complete)
-    _branch(plan, rows)
+    plan.forks += branches_wanted(rows, [trial for trial in plan.going if trial.id not in plan.controls])
     return plan
 
 
@@ -154,22 +154,24 @@ def parent_of(trial: Trial) -> growing.Parent:
     return growing.Parent(number=trial.number, parameters=trial.parameters, deviation=trial.deviation)
 
 
-def _branch(plan: Plan, rows: Rows) -> None:
+def branches_wanted(rows: Rows, going: Sequence[Trial]) -> list[Fork]:
     """Further draws of late parameters for those that go on to the stage where they are drawn."""
     resolved = rows.sweep.resolved
     if resolved.branch < 2:
-        return
+        return []
     resolutions = resolved.space.plan.resolutions
-    for trial in plan.going:
+    found = []
+    for trial in going:
         path, role = rows.path(trial), trial.role
-        if not path or role.skips_rungs or role.free_from < float("inf") or trial.id in plan.controls:
+        if not path or role.skips_rungs or role.free_from < float("inf"):
             continue
         after = path[-1].resolution
         following = resolutions[resolutions.index(after) + 1]
         is_new = after > role.passes and str(after) not in role.forked  # a branch begins with draws of its own
         if is_new and branching.late_at(resolved.space, following):
             born = branching.branches(resolved.space, parent_of(trial), after=after, count=resolved.branch - 1)
-            plan.forks.append(Fork(trial_id=trial.id, at=str(after), shared_until=after, children=born))
+            found.append(Fork(trial_id=trial.id, at=str(after), shared_until=after, children=born))
+    return found
 
 
 def finalists_wanted(rows: Rows) -> list[Fork]:
@@ -179,7 +181,8 @@ def finalists_wanted(rows: Rows) -> list[Fork]:
         return []
     seeds = fresh_seeds(resolved.space.seed, resolved.replicate.seeds)
     trials = {trial.id: trial for trial in rows.trials}
-    ranked = ranking_of(rows.sweep, rows.trials, rows.paths, with_fresh=False)
+    parents = finalists.parents_of((one.id, one.origin, one.attributes) for one in rows.trials)
+    ranked = own_ranking(rows.sweep, standings_of(rows.sweep, rows.trials, rows.paths), parents)
     chosen = [trials[one.trial_id] for one in finalists.finalists(ranked, resolved.replicate.top)]
     return [
         Fork(

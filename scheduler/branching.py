@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scheduler.growing import Parent, is_possible
-from scheduler.samplers import draw
+from scheduler.search.ranges import draw
 from scheduler.space import Parameter, SearchSpace
 from scheduler.store.rows import NewTrial
 from t2f.errors import SpecError

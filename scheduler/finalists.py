@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from scheduler.objectives import Objective
 from scheduler.ranking import Ranked, Standing
 from scheduler.roles import Role
 from scheduler.space import Deviation
 from scheduler.states import TrialState
 from scheduler.store.rows import NewTrial
+from t2f.errors import SpecError
 from t2f.metrics.figures import Figure, block_figure
 from t2f.settings import Value
 from t2f.spec import digest
@@ -36,11 +38,16 @@ class Replicate:
         return self.top * self.seeds
 
 
-def read_replicate(file: Section) -> Replicate:
+def read_replicate(file: Section, objectives: Sequence[Objective]) -> Replicate:
     section = file.section("replicate")
     section.only(("top", "seeds"))
     if not section.content:
         return Replicate()
+    if len(objectives) > 1:
+        raise SpecError(
+            f"{section.where} is not allowed with several objectives (metric is a list), since finalists are ranked by "
+            "one mean; remove it, or give one metric"
+        )
     return Replicate(
         top=section.whole("top", default=3, low=1, high=1000), seeds=section.whole("seeds", default=3, low=1, high=1000)
     )

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from scheduler.rungs import Entry, read_min_stage
-from scheduler.samplers import draw
+from scheduler.search.ranges import draw, nearest, step_of
 from scheduler.space import Deviation, Parameter, SearchSpace
 from scheduler.store.rows import NewTrial
 from t2f.errors import SpecError
-from t2f.settings import Value, checked_value, scope_of
+from t2f.settings import Value, scope_of
 from t2f.spec import digest
 from t2f.trainfile import Section, StagesSection
 
@@ -206,14 +206,11 @@ def perturbed(parameter: Parameter, value: Value, factors: Sequence[float], rand
         ordered = sorted(parameter.values)
         place = ordered.index(value) + (1 if factor > 1 else -1)
         return ordered[min(max(place, 0), len(ordered) - 1)]
-    step = parameter.step or (1 if parameter.distribution.startswith("int") else None)
-    moved = value * factor
-    if step is not None:
-        moved = round(moved / step) * step
-        if moved == value:
-            moved = value + (step if factor > 1 else -step)
-    moved = min(max(moved, parameter.low), parameter.high)
-    return checked_value(parameter.name, int(moved) if parameter.distribution.startswith("int") else float(moved))
+    moved = nearest(parameter, value * factor)
+    step = step_of(parameter)
+    if moved == value and step is not None:  # the factor is less than half a step
+        moved = nearest(parameter, value + (step if factor > 1 else -step))
+    return moved
 
 
 def _child(space: SearchSpace, parent: Parent, settings: Mapping[str, Value], after: int) -> NewTrial:
@@ -230,9 +227,16 @@ def _child(space: SearchSpace, parent: Parent, settings: Mapping[str, Value], af
 
 
 def is_possible(space: SearchSpace, trial: NewTrial) -> bool:
-    """Whether a trial that was made up from others' settings can be trained: some settings exclude each other."""
+    """Whether a trial that was made up from others' settings is one of the space, and can be trained.
+
+    Some settings exclude each other, and others break a constraint.
+    """
+    deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+    latest = Parent(number=0, parameters=trial.parameters, deviation=deviation).settings
+    if not space.fulfils(latest):
+        return False
     try:
-        space.stages(trial.parameters, Deviation.from_json(trial.attributes.get("deviation", {})))
+        space.stages(trial.parameters, deviation)
     except SpecError:
         return False
     return True

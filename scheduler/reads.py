@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
+from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.ranking import Ranked, Standing, gates_of, rank
 from scheduler.roles import Role, describe
-from scheduler.space import Deviation
+from scheduler.space import NONE, Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
@@ -32,6 +33,7 @@ class Sweep:
     created: float
     ended: float | None
     unused_rungs: Mapping[int, Figure] = field(default_factory=dict)  # px -> why it is not used any more
+    spent: str | None = None  # which budget is spent, where one is
 
     @property
     def is_open(self) -> bool:
@@ -60,7 +62,13 @@ class Trial:
 
     @property
     def deviation(self) -> Deviation:
-        return Deviation.from_json(self.attributes.get("deviation", {}))
+        stored = self.attributes.get("deviation")
+        return Deviation.from_json(stored) if stored else NONE
+
+    @property
+    def told(self) -> Mapping[str, float] | None:
+        """Metric -> value, of a trial that somebody's own loop trained."""
+        return self.attributes.get("told")
 
     @property
     def name(self) -> str:
@@ -81,9 +89,13 @@ class Evaluation:
     error: str | None
 
     def value(self, metric: str) -> float | None:
-        """The metric, if it was measured and is a number: what is neither must never rank."""
-        value = self.metrics.get(metric, {}).get("value")
-        return value if value is not None and math.isfinite(value) else None
+        return measured_value(self.metrics, metric)
+
+
+def measured_value(metrics: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
+    """The metric, if it was measured and is a number: what is neither must never rank."""
+    value = metrics.get(metric, {}).get("value")
+    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,18 +146,6 @@ class Attempt:
     error: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    id: int
-    name: str
-    version: int
-    trial_id: int
-    stage_run_id: int
-    uri: str
-    sha256: str
-    aliases: tuple[str, ...]
-
-
 def _sweep(row: sa.Row) -> Sweep:
     return Sweep(
         id=row.id,
@@ -158,6 +158,7 @@ def _sweep(row: sa.Row) -> Sweep:
         created=row.created,
         ended=row.ended,
         unused_rungs={int(px): Figure(**found) for px, found in (row.unused_rungs or {}).items()},
+        spent=row.spent,
     )
 
 
@@ -216,6 +217,12 @@ def trials(database: Database, sweep_id: int) -> list[Trial]:
         return _trials(connection, t.trials.c.sweep_id == sweep_id)
 
 
+def trials_of(database: Database, trial_ids: Sequence[int]) -> list[Trial]:
+    """The trials with these ids."""
+    with database.read.begin() as connection:
+        return _trials(connection, t.trials.c.id.in_(trial_ids))
+
+
 def trial(database: Database, name: str) -> Trial:
     """A trial by SWEEP/T12, or by T12 alone where only one sweep has it; UserError elsewhere."""
     sweep_name, _, short = name.rpartition("/")
@@ -235,9 +242,24 @@ def trial(database: Database, name: str) -> Trial:
 
 def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, list[StageRun]]:
     """Trial id -> its stage runs from 4 px up, as far as they exist."""
+    with database.read.begin() as connection:
+        return _paths(connection, evaluation_key, t.demands.c.sweep_id == sweep_id)
+
+
+def paths_of(database: Database, trial_ids: Sequence[int], evaluation_key: str) -> dict[int, list[StageRun]]:
+    """As `paths`, of these trials only."""
+    with database.read.begin() as connection:
+        return _paths(connection, evaluation_key, t.demands.c.trial_id.in_(trial_ids))
+
+
+def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
+    # A stage run that many trials share is read once.
+    demanded = sa.select(t.demands.c.trial_id, t.demands.c.stage_run_id).where(which)
+    steps = connection.execute(demanded.order_by(t.demands.c.trial_id)).all()
+    if not steps:
+        return {}
     statement = (
         sa.select(
-            t.demands.c.trial_id,
             t.stage_runs,
             t.evaluations.c.id.label("evaluation_id"),
             t.evaluations.c.state.label("evaluation_state"),
@@ -246,18 +268,18 @@ def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, l
             t.evaluations.c.samples,
             t.evaluations.c.error.label("evaluation_error"),
         )
-        .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
         .outerjoin(
             t.evaluations,
             sa.and_(t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.key == evaluation_key),
         )
-        .where(t.demands.c.sweep_id == sweep_id)
-        .order_by(t.demands.c.trial_id, t.stage_runs.c.stage)
+        .where(t.stage_runs.c.id.in_(sa.select(t.demands.c.stage_run_id).where(which)))
     )
+    runs = {row.id: _stage_run(row) for row in connection.execute(statement)}
     found: dict[int, list[StageRun]] = {}
-    with database.read.begin() as connection:
-        for row in connection.execute(statement):
-            found.setdefault(row.trial_id, []).append(_stage_run(row))
+    for trial_id, stage_run_id in steps:
+        found.setdefault(trial_id, []).append(runs[stage_run_id])
+    for path in found.values():
+        path.sort(key=lambda run: run.stage)
     return found
 
 
@@ -290,8 +312,46 @@ def _stage_run(row: sa.Row) -> StageRun:
     )
 
 
-def standings(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, Sequence[StageRun]]) -> list[Standing]:
+def standings(database: Database, of: Sweep) -> list[Standing]:
     """The deepest measured stage of each trial."""
+    if of.resolved.own_loop:
+        return [_told_standing(of, one, one.told) for one in trials(database, of.id) if one.told is not None]
+    measured = (
+        sa.select(t.stage_runs.c.id, t.stage_runs.c.resolution, t.evaluations.c.metrics)
+        .join(t.evaluations, t.evaluations.c.stage_run_id == t.stage_runs.c.id)
+        .where(
+            t.evaluations.c.key == of.resolved.evaluation.key,
+            t.evaluations.c.score.is_not(None),
+            t.stage_runs.c.id.in_(sa.select(t.demands.c.stage_run_id).where(t.demands.c.sweep_id == of.id)),
+        )
+    )
+    steps = (
+        sa.select(t.demands.c.trial_id, t.trials.c.number, t.trials.c.state, t.demands.c.stage_run_id)
+        .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+        .where(t.demands.c.sweep_id == of.id)
+        .order_by(t.trials.c.number)
+    )
+    found: dict[int, Standing] = {}
+    with database.read.begin() as connection:
+        runs = {row.id: row for row in connection.execute(measured)}
+        for step in connection.execute(steps) if runs else ():
+            run, deeper = runs.get(step.stage_run_id), found.get(step.trial_id)
+            if run is None or (deeper is not None and deeper.resolution > run.resolution):
+                continue
+            found[step.trial_id] = Standing(
+                trial_id=step.trial_id,
+                number=step.number,
+                state=TrialState(step.state),
+                stage_run_id=run.id,
+                resolution=run.resolution,
+                values=tuple(measured_value(run.metrics, one.metric) for one in of.resolved.objectives),
+                gates=gates_of(run.metrics),
+            )
+    return list(found.values())
+
+
+def standings_of(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, Sequence[StageRun]]) -> list[Standing]:
+    """The same from rows that were read before."""
     found = []
     for one in of_trials:
         measured = [run for run in of_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
@@ -304,26 +364,42 @@ def standings(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, Sequ
                     state=one.state,
                     stage_run_id=last.id,
                     resolution=last.resolution,
-                    value=last.evaluation.value(of.resolved.metric),
+                    values=tuple(last.evaluation.value(objective.metric) for objective in of.resolved.objectives),
                     gates=gates_of(last.evaluation.metrics),
                 )
             )
     return found
 
 
+def _told_standing(of: Sweep, one: Trial, told: Mapping[str, float]) -> Standing:
+    return Standing(
+        trial_id=one.id,
+        number=one.number,
+        state=one.state,
+        stage_run_id=-one.id,  # it has none, and shares with nobody
+        resolution=of.resolved.space.plan.final_resolution,
+        values=tuple(told.get(objective.metric) for objective in of.resolved.objectives),
+    )
+
+
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
     """The sweep's trials, best first: finalists by their fresh seeds, then the others."""
-    return ranking_of(of, trials(database, of.id), paths(database, of.id, of.resolved.evaluation.key))
+    found, parents = standings(database, of), finalist_numbers(database, of)
+    return lift(own_ranking(of, found, parents), fresh_results(found, parents), of.resolved.goal)
 
 
-def ranking_of(
-    of: Sweep, of_trials: Sequence[Trial], of_paths: Mapping[int, Sequence[StageRun]], *, with_fresh: bool = True
-) -> list[Ranked]:
-    """The ranking from rows that were read before; without fresh seeds it is the one that finalists are chosen by."""
-    parents = parents_of((one.id, one.origin, one.attributes) for one in of_trials)
-    found = standings(of, of_trials, of_paths)
-    ranked = rank([one for one in found if one.trial_id not in parents], goal=of.resolved.goal)
-    return lift(ranked, fresh_results(found, parents) if with_fresh else {}, of.resolved.goal)
+def own_ranking(of: Sweep, found: Sequence[Standing], parents: Mapping[int, int]) -> list[Ranked]:
+    """The ranking that finalists are chosen by: of the trials that are no fresh seeds, by the seed of the sweep."""
+    return rank([one for one in found if one.trial_id not in parents], of.resolved.objectives)
+
+
+def finalist_numbers(database: Database, of: Sweep) -> dict[int, int]:
+    """Id of the trial of each fresh seed -> number of its finalist."""
+    statement = sa.select(t.trials.c.id, t.trials.c.origin, t.trials.c.attributes).where(
+        t.trials.c.sweep_id == of.id, t.trials.c.origin == REPLICATE
+    )
+    with database.read.begin() as connection:
+        return parents_of(connection.execute(statement))
 
 
 def attempts(database: Database, stage_run_id: int) -> list[Attempt]:
@@ -390,24 +466,6 @@ def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
         ]
 
 
-def models(database: Database) -> list[Model]:
-    """All versions of all models, the newest first."""
-    with database.read.begin() as connection:
-        return [
-            Model(
-                id=row.id,
-                name=row.name,
-                version=row.version,
-                trial_id=row.trial_id,
-                stage_run_id=row.stage_run_id,
-                uri=row.uri,
-                sha256=row.sha256,
-                aliases=tuple(row.aliases),
-            )
-            for row in connection.execute(sa.select(t.models).order_by(t.models.c.id.desc()))
-        ]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far a sweep is; stage runs that are shared count once."""
@@ -435,11 +493,37 @@ class Progress:
 def progress(database: Database, of: Sweep) -> Progress:
     found = paths(database, of.id, of.resolved.evaluation.key)
     distinct = {run.id: run for path in found.values() for run in path}
-    states: dict[TrialState, int] = {}
-    for one in trials(database, of.id):
-        states[one.state] = states.get(one.state, 0) + 1
     return Progress(
-        trials=states,
+        trials=trial_counts(database, of.id),
         stage_runs=[distinct[run_id] for run_id in sorted(distinct)],
         paths={trial_id: [run.id for run in path] for trial_id, path in found.items()},
     )
+
+
+def trial_counts(database: Database, sweep_id: int) -> dict[TrialState, int]:
+    """State -> trials of a sweep in it."""
+    statement = (
+        sa.select(t.trials.c.state, sa.func.count()).where(t.trials.c.sweep_id == sweep_id).group_by(t.trials.c.state)
+    )
+    with database.read.begin() as connection:
+        return {TrialState(state): count for state, count in connection.execute(statement)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """A sweep in a few numbers; they cost the same however large its stage runs are."""
+
+    trials: Mapping[TrialState, int]
+    trained: int  # distinct stage runs
+    saved_by_sharing: int  # stage runs that trials would have trained once more if they did not share
+
+
+def counts(database: Database, of: Sweep) -> Counts:
+    done = (
+        sa.select(sa.func.count(), sa.func.count(sa.distinct(t.demands.c.stage_run_id)))
+        .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
+        .where(t.demands.c.sweep_id == of.id, t.stage_runs.c.state == RunState.DONE)
+    )
+    with database.read.begin() as connection:
+        wanted, trained = connection.execute(done).one()
+    return Counts(trials=trial_counts(database, of.id), trained=trained, saved_by_sharing=wanted - trained)

@@ -7,7 +7,7 @@ from typing import Any
 from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.reliability import Pair
-from scheduler.rungs import Entry, first_rung, is_rung
+from scheduler.rungs import Entry, first_rung
 from scheduler.states import RunState, TrialState
 
 BROKEN = (RunState.FAILED, RunState.DIVERGED, RunState.CANCELED)
@@ -45,10 +45,7 @@ class Rows:
 
     def chooses_at(self, trial: Trial, resolution: int) -> bool:
         """Whether there is a choice at the end of this stage for trials of its bracket."""
-        resolved, final = self.sweep.resolved, self.sweep.resolved.space.plan.final_resolution
-        if resolved.growing is not None:
-            return resolved.growing.min_stage <= resolution < final
-        is_one = is_rung(resolved.early_terminate, resolution, final) and resolution not in self.unused
+        is_one = self.sweep.resolved.may_choose_at(resolution) and resolution not in self.unused
         return is_one and resolution >= self.bracket(trial)
 
     def is_judged(self, trial: Trial, resolution: int) -> bool:

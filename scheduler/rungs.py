@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scheduler.objectives import Objective
 from t2f.errors import SpecError
 from t2f.spec import RESOLUTIONS, digest
 from t2f.trainfile import Section, StagesSection
@@ -29,10 +30,16 @@ class EarlyTermination:
     min_stage: int = 4  # px: no rung before it
 
 
-def read_early_terminate(file: Section, stages: StagesSection) -> EarlyTermination:
+def read_early_terminate(file: Section, stages: StagesSection, objectives: Sequence[Objective]) -> EarlyTermination:
     section = file.section("early_terminate")
     section.only(("type", "eta", "min_stage"))
     kind = section.choice("type", TYPES, default="none")
+    if kind != "none" and len(objectives) > 1:
+        # The first metric alone would stop members of the front.
+        raise SpecError(
+            f"{section.where}: type = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
+            "compares one; remove early_terminate, or give one metric"
+        )
     if kind == "median" and "eta" in section.content:
         raise SpecError(f"{section.where}: eta has no meaning for type: median, which keeps the upper half; remove it")
     eta = section.whole("eta", default=3, low=2, high=100)

@@ -1,20 +1,20 @@
-"""The loop's deciding half: it looks at the rows of one sweep and writes what follows from them.
+"""The loop's deciding half: it looks at what happened to one sweep and writes what follows from it.
 
 Every step can be done twice, so a scheduler that dies between any two of them is followed by one that comes to the same
-end.
+end: what happened is forgotten only once all that follows from it is written.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from scheduler import reads
-from scheduler.advancing import Plan, finalists_wanted, plan_round
+from scheduler import asking, budgets, forecast, pending, reads
+from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
+from scheduler.forms import StageForms
 from scheduler.reads import StageRun, Sweep, Trial
-from scheduler.rounds import Rows
-from scheduler.states import RunState, SweepState, TrialState
-from scheduler.store import Demand, Store
-from scheduler.sweepfile import ResolvedSweep
-from t2f.spec import StageSpec, stage_keys
+from scheduler.rounds import GOING, Rows
+from scheduler.states import ACTIVE, ENDED, RunState, SweepState, TrialState
+from scheduler.store import Demand, Fork, Store
+from t2f.spec import StagePlan
 
 # How a trial ends when its newest stage run ends so.
 ENDS = {
@@ -22,36 +22,111 @@ ENDS = {
     RunState.DIVERGED: TrialState.DIVERGED,
     RunState.CANCELED: TrialState.CANCELED,
 }
+BATCH = 1000  # trials that are in memory at once
 
 
 def settle(store: Store, sweep: Sweep) -> bool:
-    """Write what follows from the rows of a sweep: demands, evaluations, promotions, children, ends of trials.
+    """Write what follows from what happened to a sweep: demands, evaluations, promotions, children, ends of trials.
 
     True once no trial is open any more: the sweep can be ended.
     """
     database = store.database
-    if sweep.state == SweepState.PAUSED:
+    if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
-    unused = dict(sweep.unused_rungs)
-    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
-    for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
-        trials = reads.trials(database, sweep.id)
-        rows = Rows(
-            sweep=sweep,
-            trials=trials,
-            paths=reads.paths(database, sweep.id, sweep.resolved.evaluation.key),
-            unused=unused,
-        )
-        _request_evaluations(store, sweep, rows.paths)
-        _end_trials(store, rows)
-        rows = replace(rows, trials=reads.trials(database, sweep.id))
-        plan = plan_round(rows)
-        plan.forks += finalists_wanted(rows)
-        unused |= plan.unused
-        _carry_out(store, rows, plan)
-        if not (plan.going or plan.forks or plan.pruned):
+    spent = budgets.spent_budget(database, sweep, store.now())
+    if spent != sweep.spent:
+        store.set_spent(sweep.id, spent)
+    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
+    # more: to see that a trial ended, to ask for another, and to begin it.
+    for _ in range(len(sweep.resolved.space.plan.resolutions) + 3):
+        changes = pending.changes(database, sweep.id)
+        if not changes.ids and not changes.trial_ids:
+            # After promotions, so that only trials which wait at a rung leave room for others.
+            if spent is not None or not (asking.ask_trials(store, sweep) or _ask_finalists(store, sweep)):
+                break
+            continue
+        demands = _Demands(store, sweep)
+        for trials in _in_batches(store, changes.trial_ids):
+            paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+            rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
+            _request_evaluations(store, sweep, paths)
+            ended = _end_trials(store, rows)
+            if spent is not None:
+                _wind_up(store, [trial for trial in trials if trial.id not in ended], paths, spent)
+                continue
+            going = _going_on(rows, [trial for trial in trials if trial.id not in ended])
+            _fork(store, sweep, branches_wanted(rows, going))
+            demands.write(going, paths)
+        if spent is None:
+            _choose(store, sweep, demands)
+        if demands.is_waiting:
             break
-    return not any(trial.is_open for trial in reads.trials(database, sweep.id))
+        store.forget_changes(changes.ids)
+    if pending.has_open_trials(database, sweep.id):
+        return False
+    if spent is not None:
+        return True
+    if asking.wants_more(store, sweep):
+        return False
+    return not sweep.resolved.replicate.trials or not finalists_wanted(_all_rows(store, sweep))
+
+
+def _all_rows(store: Store, sweep: Sweep) -> Rows:
+    return Rows(
+        sweep=sweep,
+        trials=reads.trials(store.database, sweep.id),
+        paths=reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key),
+        unused=reads.sweep(store.database, sweep.name).unused_rungs,
+        more_trials=asking.wants_more(store, sweep),
+    )
+
+
+def _ask_finalists(store: Store, sweep: Sweep) -> bool:
+    """Run the best again with fresh seeds, once everybody else has ended; whether there is somebody new."""
+    if not sweep.resolved.replicate.trials or pending.has_open_trials(store.database, sweep.id):
+        return False
+    return _fork(store, sweep, finalists_wanted(_all_rows(store, sweep)))
+
+
+def _fork(store: Store, sweep: Sweep, forks: Sequence[Fork]) -> bool:
+    if forks:
+        store.fork(sweep.id, forks)
+    return bool(forks)
+
+
+def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]:
+    left = iter(trial_ids)
+    while batch := list(islice(left, BATCH)):
+        yield reads.trials_of(store.database, batch)
+
+
+def _is_kept_waiting(store: Store, sweep: Sweep) -> bool:
+    """Whether the sweep that this one comes after keeps it from beginning; it fails where that will never end well."""
+    waits = budgets.waits_for(store.database, sweep)
+    if waits is None:
+        return False
+    reason, for_ever = waits
+    if for_ever:
+        store.cancel_sweep(sweep.id, reason=reason, state=SweepState.FAILED)
+    return True
+
+
+def _wind_up(store: Store, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]], spent: str) -> None:
+    """Nothing new begins: what runs goes on to its stage's end and is measured, the other trials end where they are."""
+    ends: dict[int, TrialState] = {}
+    for trial in trials:
+        path = paths.get(trial.id, [])
+        last = path[-1] if path else None
+        if not trial.is_open or (last is not None and last.state in ACTIVE):
+            continue
+        if last is not None and last.state == RunState.DONE:
+            if last.evaluation is None or last.evaluation.state not in ENDED:
+                continue
+            ends[trial.id] = TrialState.PRUNED
+        else:
+            ends[trial.id] = TrialState.PRUNED if len(path) > 1 else TrialState.CANCELED
+    if ends:
+        store.set_trial_states(ends, reason=f"the sweep's budget: {spent}")
 
 
 def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[StageRun]]) -> None:
@@ -64,21 +139,22 @@ def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[St
         store.request_evaluations(requests, priority=sweep.resolved.priority)
 
 
-def _end_trials(store: Store, rows: Rows) -> None:
-    """Trials that came to an end without any choice: broken ones, and those through their last stage."""
+def _end_trials(store: Store, rows: Rows) -> frozenset[int]:
+    """End trials that came to an end without any choice, broken ones and those through their last stage; which."""
     metric = rows.sweep.resolved.metric
+    ends: dict[str | None, dict[int, TrialState]] = {}  # reason -> trials and how they end
     for trial in rows.trials:
         path = rows.path(trial)
         if not trial.is_open or not path:
             continue
         last = path[-1]
         if last.state in ENDS:
-            store.set_trial_states({trial.id: ENDS[last.state]}, reason=last.error)
+            ends.setdefault(last.error, {})[trial.id] = ENDS[last.state]
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
-                store.set_trial_states({trial.id: TrialState.FAILED}, reason=last.evaluation.error)
+                ends.setdefault(last.evaluation.error, {})[trial.id] = TrialState.FAILED
             elif last.evaluation.state == RunState.DONE and last.resolution == rows.final(trial):
-                store.set_trial_states({trial.id: TrialState.COMPLETE})
+                ends.setdefault(None, {})[trial.id] = TrialState.COMPLETE
             elif (
                 last.evaluation.state == RunState.DONE
                 and rows.is_judged(trial, last.resolution)
@@ -89,30 +165,89 @@ def _end_trials(store: Store, rows: Rows) -> None:
                     f"{metric} has no value at {last.resolution} px, so the rung there cannot rank it; "
                     "use another metric, or a later min_stage"
                 )
-                store.set_trial_states({trial.id: TrialState.FAILED}, reason=reason)
+                ends.setdefault(reason, {})[trial.id] = TrialState.FAILED
+    for reason, states in ends.items():
+        store.set_trial_states(states, reason=reason)
+    return frozenset(trial_id for states in ends.values() for trial_id in states)
 
 
-def _carry_out(store: Store, rows: Rows, plan: Plan) -> None:
-    """Write a plan; each step stands by itself, in the order that `Plan` says."""
-    sweep = rows.sweep
-    if plan.unused:
-        store.drop_rungs(sweep.id, {rung: figure.to_json() for rung, figure in plan.unused.items()})
-    if plan.controls:
-        store.mark_controls(sweep.id, plan.controls)
-    if plan.forks:
-        store.fork(sweep.id, plan.forks)
-    for reason in sorted(set(plan.pruned.values())):
-        those = [trial_id for trial_id, why in plan.pruned.items() if why == reason]
+def _going_on(rows: Rows, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that go on without being chosen: those that begin, and those at the end of a stage that is no rung."""
+    going = []
+    for trial in trials:
+        path = rows.path(trial)
+        if trial.state not in GOING:
+            continue
+        if path and (path[-1].state != RunState.DONE or path[-1].resolution >= rows.final(trial)):
+            continue
+        if not path or not rows.is_judged(trial, path[-1].resolution):
+            going.append(trial)
+    return going
+
+
+def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
+    """At every stage end where somebody waits for a choice, write what `advancing` decides.
+
+    In the order of `Plan`: whatever dies in between finds the rest to be done.
+    """
+    plan = sweep.resolved.space.plan
+    stages = [stage for stage, px in enumerate(plan.resolutions) if sweep.resolved.may_choose_at(px)]
+    if not any(pending.rung(store.database, sweep, stage, plan.resolutions[stage]).undecided for stage in stages):
+        return
+    rows = _all_rows(store, sweep)
+    found = plan_round(rows)
+    if found.unused:
+        store.drop_rungs(sweep.id, {rung: figure.to_json() for rung, figure in found.unused.items()})
+    if found.controls:
+        store.mark_controls(sweep.id, found.controls)
+    _fork(store, sweep, found.forks)
+    for reason in sorted(set(found.pruned.values())):
+        those = [trial_id for trial_id, why in found.pruned.items() if why == reason]
         store.set_trial_states(dict.fromkeys(those, TrialState.PRUNED), reason=reason)
-    demands = [_next_demand(sweep.resolved, trial, rows.path(trial)) for trial in plan.going]
-    if demands:
-        store.demand(sweep.id, demands, priority=sweep.resolved.priority)
+    demands.write(found.going, rows.paths)
 
 
-def _next_demand(resolved: ResolvedSweep, trial: Trial, path: Sequence[StageRun]) -> Demand:
-    stages: tuple[StageSpec, ...] = resolved.space.stages(trial.parameters, trial.deviation)
-    wanted = len(path)
-    return Demand(trial_id=trial.id, keys=stage_keys(stages[: wanted + 1]), spec=stages[wanted].to_json())
+def _next_resolution(sweep: Sweep, trial: Trial, path: Sequence[StageRun]) -> int:
+    return (trial.deviation.plan or sweep.resolved.space.plan).resolutions[len(path)]
+
+
+class _Demands:
+    """Writes what trials want next; made anew for each turn, as the speeds it forecasts by are those of now."""
+
+    def __init__(self, store: Store, sweep: Sweep) -> None:
+        self._store, self._sweep = store, sweep
+        self._forms = StageForms(sweep.resolved.space)
+        self._speeds: forecast.Speeds | None = None
+        self._forecasts: dict[tuple[StagePlan, int], float] = {}
+        self.is_waiting = False  # whether a sampler still computes what some trial's next stage needs
+
+    def write(self, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]) -> None:
+        """The next stage of each, with what it leaves open drawn first."""
+        nexts = {trial.id: _next_resolution(self._sweep, trial, paths.get(trial.id, [])) for trial in trials}
+        trials, still_computed = asking.completed(self._store, self._sweep, nexts, trials)
+        self.is_waiting = self.is_waiting or still_computed
+        if not trials:
+            return
+        if self._speeds is None:
+            self._speeds = forecast.speeds(forecast.measured(self._store.database), {})
+        demands = [self._next(trial, paths.get(trial.id, [])) for trial in trials]
+        self._store.demand(self._sweep.id, demands, priority=self._sweep.resolved.priority)
+
+    def _next(self, trial: Trial, path: Sequence[StageRun]) -> Demand:
+        keys = tuple(run.key for run in path)
+        deviation = trial.deviation
+        parent = keys[-1] if keys else self._sweep.resolved.root(trial.name)
+        stage = self._forms.stage(trial.parameters, len(keys), parent, deviation)
+        plan = deviation.plan or self._sweep.resolved.space.plan
+        remaining = self._remaining(plan, len(keys))
+        return Demand(trial_id=trial.id, keys=(*keys, stage.key), spec=stage.spec, remaining=remaining)
+
+    def _remaining(self, plan: StagePlan, stage: int) -> float:
+        """Forecast seconds from the beginning of that stage to the end of the plan."""
+        if (plan, stage) not in self._forecasts:
+            left = zip(plan.resolutions[stage:], plan.images[stage:], strict=True)
+            self._forecasts[plan, stage] = self._speeds.seconds(left)
+        return self._forecasts[plan, stage]
 
 
 def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool:
@@ -133,9 +268,12 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
 
 
 def end_sweep(store: Store, sweep: Sweep) -> None:
-    """Mark a settled sweep as complete, or as failed where no trial came to a result."""
-    states = {trial.state for trial in reads.trials(store.database, sweep.id)}
-    if states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
+    """Mark a settled sweep as complete, as stopped by its budget, or as failed where no trial came to a result."""
+    states = set(reads.trial_counts(store.database, sweep.id))
+    spent = reads.sweep(store.database, sweep.name).spent
+    if spent is not None and states - {TrialState.COMPLETE}:
+        store.set_sweep_state(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
+    elif states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
         store.set_sweep_state(sweep.id, SweepState.COMPLETE)
     elif states == {TrialState.CANCELED}:
         store.set_sweep_state(sweep.id, SweepState.CANCELED)

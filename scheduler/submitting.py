@@ -5,22 +5,29 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from scheduler import reads
+from scheduler import asking, reads
+from scheduler.asking import ENQUEUED
+from scheduler.forecast import Forecast, forecast
+from scheduler.forms import StageForms
+from scheduler.home import Home
 from scheduler.later import Counts, with_later_trials
-from scheduler.samplers import grid, grid_size, random_trial
+from scheduler.search.listed import combinations, distinct, grid, grid_size
+from scheduler.search.methods import LISTED
+from scheduler.search.ranges import draw
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
 from t2f.data.files import sync
 from t2f.errors import UserError
-from t2f.spec import stage_keys
+from t2f.settings import Value
+from t2f.spec import StageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +52,28 @@ class Tree:
         return wanted - self.total
 
 
+MAX_DRAWN = 1000  # random trials that stand for those to come
+
+
 def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
-    """The trials that a sweep begins with."""
-    if resolved.method in ("random", "grow"):
-        count = resolved.budget.max_trials if resolved.growing is None else resolved.growing.population
-        chosen = [random_trial(resolved.space, number) for number in range(count)]
-        return [NewTrial(parameters=parameters, origin="random") for parameters in chosen]
-    trials = [NewTrial(parameters=parameters, origin="grid") for parameters in grid(resolved.space)]
+    """The trials that a sweep begins with: those of `enqueue`, then those that depend on no result.
+
+    The scheduler asks for all others when there is room for them, and draws what an enqueued one leaves open.
+    """
+    first = [NewTrial(parameters=parameters, origin=ENQUEUED) for parameters in resolved.search.enqueue]
     limit = resolved.budget.max_trials
+    if limit is not None and len(first) > limit:
+        raise UserError(f"enqueue has {len(first)} trials and budget.max_trials is {limit}; raise it, or enqueue fewer")
+    if resolved.method not in LISTED:
+        return first
+    known = [trial.parameters for trial in first]
+    if resolved.method == "grid":
+        chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
+    elif resolved.growing is not None:
+        chosen, _ = distinct(resolved.space, "random", resolved.growing.population - len(first), known=known)
+    else:
+        chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
+    trials = first + [NewTrial(parameters=parameters, origin=resolved.method) for parameters in chosen]
     if limit is not None and len(trials) > limit:
         raise UserError(
             f"the grid has {len(trials)} trials and budget.max_trials is {limit}; "
@@ -61,32 +82,84 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     return trials
 
 
-def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
+def expected_trials(resolved: ResolvedSweep) -> list[NewTrial]:
+    """The trials that a sweep may come to, for its tree: where results decide, random ones stand for those to come."""
+    trials = new_trials(resolved)
+    if resolved.method in LISTED:
+        return trials
+    more = resolved.budget.max_trials - len(trials)
+    drawn, _ = distinct(resolved.space, "random", min(more, MAX_DRAWN))
+    return trials + [NewTrial(parameters=parameters, origin="random") for parameters in drawn]
+
+
+def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -> list[str]:
+    """What a submission should say beside its tree. warm: results of the earlier sweep, those used and all."""
+    found, limit = [], resolved.budget.max_trials
+    if resolved.method == "grid" and resolved.space.constraints:
+        total = sum(1 for _ in combinations(resolved.space))
+        kept = sum(1 for _ in grid(resolved.space))
+        found.append(f"{kept:,} of {total:,} combinations keep the constraints")
+    if resolved.method in ("random", "sobol") and tree.trials < limit:
+        found.append(f"{limit - tree.trials:,} of {limit:,} draws repeated earlier ones and were dropped")
+    if resolved.method not in LISTED:
+        found.append(
+            f"{resolved.method} asks for up to {limit:,} trials as results come in; the tree is that of "
+            f"{tree.trials:,} random ones"
+        )
+    if warm is not None:
+        found.append(
+            f"{warm[0]:,} of {warm[1]:,} results of {resolved.search.warm_start} are inside this space and used"
+        )
+    return found
+
+
+def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     """The distinct stage runs of these trials and of those that may follow them, by resolution."""
-    keys: dict[int, set[str]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
-    images = unshared = 0
-    for trial in trials:
-        stages = resolved.space.stages(trial.parameters, Deviation.from_json(trial.attributes.get("deviation", {})))
-        for stage, key in zip(stages, stage_keys(stages), strict=True):
-            unshared += stage.images
-            if key not in keys[stage.resolution]:
-                keys[stage.resolution].add(key)
-                images += stage.images
-    stage_runs = {resolution: len(found) for resolution, found in keys.items()}
-    first = Counts(trials=len(trials), stage_runs=stage_runs, wanted=dict.fromkeys(stage_runs, len(trials)))
+    forms = StageForms(resolved.space)
+    runs: dict[int, set[int]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
+    count = images = unshared = 0
+    for number, trial in enumerate(trials):
+        count += 1
+        deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+        for node, resolution, stage_images in forms.nodes(trial.parameters, resolved.root(f"T{number}"), deviation):
+            unshared += stage_images
+            here = runs.setdefault(resolution, set())
+            if node not in here:
+                here.add(node)
+                images += stage_images
+    stage_runs = {resolution: len(found) for resolution, found in runs.items()}
+    first = Counts(trials=count, stage_runs=stage_runs, wanted=dict.fromkeys(stage_runs, count))
     all_of_them = with_later_trials(resolved, first)
     if all_of_them == first:
-        return Tree(trials=len(trials), stage_runs=stage_runs, images=images, images_unshared=unshared)
+        return Tree(trials=count, stage_runs=stage_runs, images=images, images_unshared=unshared)
     plan = resolved.space.plan
     lengths = dict(zip(plan.resolutions, plan.images, strict=True))
     return Tree(
         trials=all_of_them.trials,
         stage_runs=all_of_them.stage_runs,
-        images=sum(count * lengths[px] for px, count in all_of_them.stage_runs.items()),
-        images_unshared=sum(count * lengths[px] for px, count in all_of_them.wanted.items()),
+        images=sum(number * lengths[px] for px, number in all_of_them.stage_runs.items()),
+        images_unshared=sum(number * lengths[px] for px, number in all_of_them.wanted.items()),
         finalists=all_of_them.finalists,
         wanted=sum(all_of_them.wanted.values()),
     )
+
+
+def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
+    """What the sweep will take, by what this home has trained so far; nothing is known where there is no home yet."""
+    try:
+        database = home.open()
+    except UserError:
+        database = None
+    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+
+
+def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
+    """Of one trial, which stands for all where speed is forecast: the lists' first values, the ranges' low ends."""
+    chosen: dict[str, Value] = {}
+    for parameter in resolved.space.parameters:
+        if parameter.is_active(chosen):
+            chosen[parameter.name] = parameter.values[0] if parameter.values else draw(parameter, 0.0)
+    return resolved.space.stages(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +203,11 @@ def submit_sweep(
         if grid_size(resolved.space) > 100 * limit:
             raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
-    tree = stage_tree(resolved, trials)
+    tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
+    asking.warm_rows(store.database, resolved)
+    after = resolved.after
+    if after is not None and reads.find_sweep(store.database, after) is None:
+        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:
         raise taken

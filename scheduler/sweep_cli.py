@@ -1,4 +1,4 @@
-"""The commands `t2f sweep`: submit, list, show, pause, resume, cancel."""
+"""The commands `t2f sweep`: submit, list, show, enqueue, pause, resume, cancel."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,29 +7,29 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scheduler import commands, reads, submitting
+from scheduler import commands, reads, search_reads, submitting
 from scheduler.finalists import fresh_text
+from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
+from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
 from scheduler.rung_report import rung_reports
 from scheduler.store import Store
-from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
+from scheduler.submission import submit_spec
+from scheduler.sweepfile import read_sweep_file
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
     DryRun,
     HomeOption,
-    checked_name,
     console,
-    embed_captions,
-    ensure_judge,
     print_json,
 )
-from t2f.data import PreparedData, check_source
 from t2f.evaluate_cli import judge_line
+from t2f.trainfile import read_override
 
-sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, pause, resume, cancel.")
+sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, enqueue, pause, resume, cancel.")
 
 
 @sweep_app.command("submit")
@@ -45,43 +45,16 @@ def sweep_submit(
 ) -> None:
     """Store a sweep; a running `t2f up` trains it."""
     spec, text = read_sweep_file(file)
-    place = Home(path=home)
-    data = PreparedData.open(place.data / checked_name(spec.dataset))
-    if not as_prepared:
-        check_source(data.path, missing_ok=True)
-    # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
-    judge = ensure_judge(data, steps=600) if not dry_run or not data.has_captions else "0" * 64
-    resolved = spec.resolve(data, judge)
-    name = checked_name(name or spec.name)
-    if dry_run:
-        tree = submitting.stage_tree(resolved, submitting.new_trials(resolved))
-    else:
-        sentence = None
-        if "sentence" in resolved.space.text_encoders:
-            sentence = embed_captions(data, spec.sentence_encoder)
-        init = open_init(spec, resolved, data, place)
-        resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
-        store = Store(place.create())
-        tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
+    done = submit_spec(spec, text, Home(path=home), name=name, as_prepared=as_prepared, dry_run=dry_run)
+    name, tree, notes, ahead = done.name, done.tree, done.notes, done.forecast
     if as_json:
-        print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved})
+        facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
+        print_json({"sweep": name, "dry_run": dry_run, **facts})
         return
     print_tree(name, tree, dry_run=dry_run)
-
-
-def open_init(
-    spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home
-) -> submitting.InitBundle | None:
-    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
-    if spec.init_from is None:
-        return None
-    # Only sweeps that start from a model wait for torch here.
-    from t2f.generate import init_weights, open_bundle
-
-    bundle = open_bundle(spec.init_from)
-    for trial in submitting.new_trials(resolved):
-        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
-    return submitting.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
+    for note in notes:
+        console.print(note)
+    print_forecast(ahead)
 
 
 def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
@@ -94,25 +67,59 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
     console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
 
 
+def print_forecast(ahead: Forecast) -> None:
+    """What the sweep will take if nothing is stopped early; "unknown" where nothing was measured."""
+    table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
+    for one in ahead.stages:
+        alike = "attempts with the same settings" if one.same_settings else "attempts"
+        table.add_row(
+            str(one.resolution),
+            f"{one.stage_runs:,}",
+            "unknown" if one.seconds_per_1000_images is None else f"{one.seconds_per_1000_images:.3g}",
+            f"{one.attempts} {alike}" if one.attempts else "",
+            hours_text(one.device_seconds),
+            bytes_text(one.checkpoint_bytes),
+        )
+    console.print(table)
+    on = f" on {ahead.device}" if ahead.device else ""
+    total = f"forecast{on}: {hours_text(ahead.device_seconds)} device hours"
+    wall = hours_text(ahead.wall_seconds)
+    workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
+    present = f"{wall} hours on {workers}" if ahead.workers else "no workers run now"
+    console.print(f"{total}, {present}, {bytes_text(ahead.checkpoint_bytes)} of checkpoints; evaluations not counted")
+
+
+def hours_text(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 3600:.3g}"
+
+
+def bytes_text(count: float | None) -> str:
+    if count is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 @sweep_app.command("ls")
 def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     """List sweeps, the newest first."""
     database = Home(path=home).open()
-    rows = [
-        (sweep, reads.progress(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)
-    ]
+    rows = [(sweep, reads.counts(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)]
     if as_json:
         print_json([sweep_json(*row) for row in rows])
         return
     table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
     for sweep, progress, ranking in rows:
         trials = ", ".join(f"{count} {state}" for state, count in progress.trials.items())
-        best = f"T{ranking[0].standing.number} {value_text(ranking[0])}" if ranking else ""
+        best = f"T{ranking[0].standing.number} {', '.join(value_texts(ranking[0]))}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
 
 
-def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranked]) -> dict[str, Any]:
+def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: list[Ranked]) -> dict[str, Any]:
     return {
         "name": sweep.name,
         "state": sweep.state,
@@ -128,12 +135,19 @@ def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranke
                 "state": one.standing.state,
                 "resolution": one.standing.resolution,
                 "closed_gates": list(one.standing.gates),
-                sweep.resolved.metric: one.standing.value,
+                **values_of(sweep, one),
+                **({"front": one.front} if one.front is not None else {}),
                 **({"fresh_seeds": one.fresh.to_json(sweep.name)} if one.fresh else {}),
             }
             for one in ranking
         ],
     }
+
+
+def values_of(sweep: Sweep, ranked: Ranked) -> dict[str, float]:
+    """The sweep's metrics of a ranked trial."""
+    names = [objective.metric for objective in sweep.resolved.objectives]
+    return dict(zip(names, ranked.standing.values, strict=True))
 
 
 @sweep_app.command("show")
@@ -147,8 +161,9 @@ def sweep_show(
     sweep = reads.sweep(database, name)
     paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
-    progress, ranking = reads.progress(database, sweep), reads.ranking_of(sweep, list(trials.values()), paths)
+    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
     rungs = rung_reports(sweep, list(trials.values()), paths)
+    end_of_search = search_reads.end_of_search(database, sweep.id)
     if as_json:
         print_json(
             {
@@ -156,33 +171,61 @@ def sweep_show(
                 "rungs": [rung.to_json() for rung in rungs],
                 "parameters": {trial.name: dict(trial.parameters) for trial in trials.values()},
                 "notes": {trial.name: trial.note for trial in trials.values() if trial.note},
+                "search_ended": end_of_search,
             }
         )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
+    if end_of_search:
+        console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
     console.print(judge_line(judge_of(sweep, progress.stage_runs)))
     for rung in rungs:
         console.print(str(rung))
     varying = sweep.resolved.space.varying
+    metrics = [objective.metric for objective in sweep.resolved.objectives]
+    if len(metrics) > 1:
+        console.print(f"rank is the number of the Pareto front of {', '.join(metrics)}: nobody beats the first in all")
     has_notes = any(trial.note for trial in trials.values())
-    table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying, *(["note"] if has_notes else []))
+    table = Table("rank", "trial", "state", "px", *metrics, *varying, *(["note"] if has_notes else []))
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
-        measured = (place, str(one.standing.resolution), value_text(one)) if one else ("", "", "")
+        measured = value_texts(one) if one else [""] * len(metrics)
+        px = str(one.standing.resolution) if one else ""
         values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
-        more = [trial.note] if has_notes else []
-        table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values, *more)
+        table.add_row(
+            place, f"T{trial.number}", trial.state, px, *measured, *values, *([trial.note] if has_notes else [])
+        )
     console.print(table)
 
 
-def value_text(one: reads.Ranked) -> str:
-    """What a trial is ranked by: its metric, or the mean of its fresh seeds with the interval."""
-    return f"{one.standing.value:.3f}" if one.fresh is None else fresh_text(one)
+def value_texts(one: Ranked) -> list[str]:
+    """What a trial is ranked by: its metrics, or the mean of its fresh seeds with the interval."""
+    return [f"{value:.3f}" for value in one.standing.values] if one.fresh is None else [fresh_text(one)]
+
+
+@sweep_app.command("enqueue")
+def sweep_enqueue(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    overrides: Annotated[list[str], typer.Option("--set", help="NAME=VALUE; several times. Others are drawn.")],
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a trial with parameters of your own to a sweep; those that are left out are drawn."""
+    store = Store(Home(path=home).open())
+    sweep = reads.sweep(store.database, name)
+    parameters = commands.checked_enqueue(sweep, dict(map(read_override, overrides)))
+    trial = None if dry_run else commands.enqueue_trial(store, sweep, parameters)
+    if as_json:
+        print_json({"sweep": name, "dry_run": dry_run, "trial": trial, "parameters": parameters})
+        return
+    values = ", ".join(f"{setting} {value}" for setting, value in parameters.items())
+    console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")
 
 
 @sweep_app.command("pause")

@@ -8,24 +8,34 @@ from typing import Any
 from scheduler.branching import read_branch
 from scheduler.finalists import Replicate, read_replicate
 from scheduler.growing import Growing, read_growing
-from scheduler.rungs import EarlyTermination, read_early_terminate
-from scheduler.samplers import draw
-from scheduler.space import DISTRIBUTIONS, Parameter, SearchSpace
+from scheduler.limits import (
+    Budget,
+    Resources,
+    limits_json,
+    read_after,
+    read_budget,
+    read_resources,
+    read_share_prefix,
+    resources_from_json,
+)
+from scheduler.objectives import Objective
+from scheduler.rungs import EarlyTermination, is_rung, read_early_terminate
+from scheduler.search.constraints import Constraint, parse_constraint
+from scheduler.search.parameters import read_parameters
+from scheduler.search.reading import Search, check_space, read_constraints, read_method, read_objectives, read_search
+from scheduler.space import Parameter, SearchSpace
 from scheduler.store import RetryBudget
 from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
-from t2f.settings import checked_value, require_setting
-from t2f.spec import RESOLUTIONS, SentenceSpec, StagePlan
+from t2f.spec import SentenceSpec, StagePlan
 from t2f.trainfile import (
     ProbeSection,
     Section,
     StagesSection,
-    naming,
     read_dataset,
     read_init_from,
     read_name,
-    read_per_stage,
     read_preset,
     read_probe,
     read_sentence_encoder,
@@ -44,6 +54,10 @@ KEYS = (
     "metric",
     "stages",
     "parameters",
+    "constraints",
+    "parallel",
+    "enqueue",
+    "warm_start",
     "early_terminate",
     "branch",
     "grow",
@@ -53,18 +67,12 @@ KEYS = (
     "retry",
     "probe",
     "checkpoint",
+    "after",
+    "share_prefix",
 )
-NOT_YET = "is not supported by this version; remove it"
-LATER = dict.fromkeys(("constraints", "enqueue", "share_prefix", "after", "warm_start"), NOT_YET)
-METHODS = ("grid", "random", "grow")
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
 TEXT_METRICS = ("text", "attribute_share")
 METRICS |= {"swd": "minimize", "pixel_distance": "minimize", "colour_distance": "minimize"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    max_trials: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +84,19 @@ class SweepSpec:
     seed: int
     preset: str
     method: str
-    metric: str
-    goal: str
+    objectives: tuple[Objective, ...]
     stages: StagesSection
     parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...]
+    search: Search
     early_terminate: EarlyTermination
     growing: Growing | None
     branch: int
     replicate: Replicate
     budget: Budget
-    priority: int
+    resources: Resources
+    after: str | None  # the sweep that must have ended before
+    share_prefix: bool
     retry: RetryBudget
     probe: ProbeSection
     checkpoint_seconds: float
@@ -110,9 +121,10 @@ class SweepSpec:
                 f"the sweep goes up to {plan.final_resolution} px, but {data.name!r} is prepared up to "
                 f"{max(data.resolutions)} px; prepare it with --resolution {plan.final_resolution}, or drop stages"
             )
-        if self.metric in TEXT_METRICS and not data.has_captions:
+        wordless = [one.metric for one in self.objectives if one.metric in TEXT_METRICS]
+        if wordless and not data.has_captions:
             raise SpecError(
-                f"metric.name = {self.metric!r} is measured with captions, but {data.name!r} has none; use one of "
+                f"metric.name = {wordless[0]!r} is measured with captions, but {data.name!r} has none; use one of "
                 f"{', '.join(name for name in METRICS if name not in TEXT_METRICS)}"
             )
         space = SearchSpace(
@@ -123,18 +135,22 @@ class SweepSpec:
             parameters=self.parameters,
             init_sha256=init_sha256,
             sentence=sentence,
+            constraints=self.constraints,
         )
+        check_space(self.method, space)
         return ResolvedSweep(
             method=self.method,
-            metric=self.metric,
-            goal=self.goal,
+            objectives=self.objectives,
             space=space,
+            search=self.search,
             early_terminate=self.early_terminate,
             growing=self.growing,
             branch=self.branch,
             replicate=self.replicate,
             budget=self.budget,
-            priority=self.priority,
+            resources=self.resources,
+            after=self.after,
+            share_prefix=self.share_prefix,
             retry=self.retry,
             evaluation=self.probe.evaluation(data, judge_sha256),
             checkpoint_seconds=self.checkpoint_seconds,
@@ -146,18 +162,44 @@ class ResolvedSweep:
     """A sweep with nothing left open; kept in its row, it is all the scheduler looks at."""
 
     method: str
-    metric: str
-    goal: str
+    objectives: tuple[Objective, ...]
     space: SearchSpace
+    search: Search = field(default_factory=Search)
     early_terminate: EarlyTermination
     growing: Growing | None = None  # under method: grow
     branch: int = 1  # ways in which each prefix goes on that survives to its late parameters
     replicate: Replicate = field(default_factory=Replicate)  # the finalists
     budget: Budget
-    priority: int
+    resources: Resources = field(default_factory=Resources)
+    after: str | None = None
+    share_prefix: bool = True
     retry: RetryBudget = field(default_factory=RetryBudget)
     evaluation: EvaluationSpec
     checkpoint_seconds: float
+    own_loop: bool = False  # trained by whoever asks for its trials and tells their values, never by workers
+
+    def root(self, trial_name: str) -> str | None:
+        """What the key of the trial's first stage run is chained to: its own name where it shares with nobody."""
+        return None if self.share_prefix else f"unshared {trial_name}"
+
+    @property
+    def priority(self) -> int:
+        return self.resources.priority
+
+    @property
+    def metric(self) -> str:
+        """The metric, or the first of several."""
+        return self.objectives[0].metric
+
+    @property
+    def goal(self) -> str:
+        return self.objectives[0].goal
+
+    def may_choose_at(self, resolution: int) -> bool:
+        """Whether trials may be stopped, or get children, at the end of this stage."""
+        if self.growing is not None:
+            return self.growing.min_stage <= resolution < self.space.plan.final_resolution
+        return is_rung(self.early_terminate, resolution, self.space.plan.final_resolution)
 
     def to_json(self) -> dict[str, Any]:
         plan = {name: list(values) for name, values in asdict(self.space.plan).items()}
@@ -165,6 +207,9 @@ class ResolvedSweep:
             "method": self.method,
             "metric": self.metric,
             "goal": self.goal,
+            "objectives": [asdict(objective) for objective in self.objectives],
+            "search": self.search.to_json(),
+            "constraints": [constraint.text for constraint in self.space.constraints],
             "data_key": self.space.data_key,
             "seed": self.space.seed,
             "preset": self.space.preset,
@@ -177,10 +222,11 @@ class ResolvedSweep:
             "branch": self.branch,
             "replicate": asdict(self.replicate),
             "budget": asdict(self.budget),
-            "priority": self.priority,
+            **limits_json(resources=self.resources, after=self.after, share_prefix=self.share_prefix),
             "retry": asdict(self.retry),
             "evaluation": self.evaluation.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
+            "own_loop": self.own_loop,
         }
 
     @classmethod
@@ -194,21 +240,27 @@ class ResolvedSweep:
             parameters=tuple(Parameter.from_json(parameter) for parameter in stored["parameters"]),
             init_sha256=stored["init_sha256"],
             sentence=None if stored["sentence"] is None else SentenceSpec(**stored["sentence"]),
+            constraints=tuple(map(parse_constraint, stored.get("constraints", []))),
         )
+        # Sweeps stored before there were several objectives have one metric.
+        one = {"metric": stored["metric"], "goal": stored["goal"]}
         return cls(
             method=stored["method"],
-            metric=stored["metric"],
-            goal=stored["goal"],
+            objectives=tuple(Objective(**objective) for objective in stored.get("objectives", [one])),
             space=space,
+            search=Search.from_json(stored["search"]) if "search" in stored else Search(),
             early_terminate=EarlyTermination(**stored["early_terminate"]),
             growing=Growing.from_json(stored["growing"]) if stored.get("growing") else None,
             branch=stored.get("branch", 1),
             replicate=Replicate(**stored.get("replicate", {})),
             budget=Budget(**stored["budget"]),
-            priority=stored["priority"],
+            resources=resources_from_json(stored),
+            after=stored.get("after"),
+            share_prefix=stored.get("share_prefix", True),
             retry=RetryBudget(**stored["retry"]),
             evaluation=EvaluationSpec.from_json(stored["evaluation"]),
             checkpoint_seconds=stored["checkpoint_seconds"],
+            own_loop=stored.get("own_loop", False),
         )
 
 
@@ -220,39 +272,36 @@ def read_sweep_file(path: Path) -> tuple[SweepSpec, str]:
 
 def read_sweep(file: Section, folder: Path) -> SweepSpec:
     """A sweep from a mapping; `folder` is where relative paths in it start."""
-    file.only(KEYS, later=LATER)
+    file.only(KEYS)
     preset = read_preset(file)
     stages = read_stages(file, preset)
-    metric, goal = _read_metric(file)
-    resources = file.section("resources")
-    resources.only(("num_gpus", "priority"), later={"labels": NOT_YET})
-    if resources.content.get("num_gpus", "auto") != "auto":
-        raise SpecError(
-            f"{resources.where}: num_gpus = {resources.content['num_gpus']!r} is not allowed; "
-            f"leave it at auto, and give a worker's share of a GPU where the workers start: t2f up --num-gpus 0.5"
-        )
+    objectives = read_objectives(file, METRICS)
     checkpoint = file.section("checkpoint")
     checkpoint.only(("seconds",))
     retry = file.section("retry")
     retry.only(("infrastructure", "code"))
-    method = _read_method(file)
-    parameters = _read_parameters(file, stages)
+    method = read_method(file, objectives)
+    parameters = read_parameters(file, stages)
+    constraints = read_constraints(file, parameters)
     return SweepSpec(
         name=read_name(file),
         dataset=read_dataset(file),
         seed=file.whole("seed", default=0, low=0, high=2**32 - 1),
         preset=preset,
         method=method,
-        metric=metric,
-        goal=goal,
+        objectives=objectives,
         stages=stages,
         parameters=parameters,
-        early_terminate=read_early_terminate(file, stages),
+        constraints=constraints,
+        search=read_search(file, method, parameters, constraints),
+        early_terminate=read_early_terminate(file, stages, objectives),
         growing=read_growing(file, stages, parameters, method),
         branch=read_branch(file, parameters, stages.resolutions[0], method),
-        replicate=read_replicate(file),
-        budget=_read_budget(file, method),
-        priority=resources.whole("priority", default=50, low=0, high=100),
+        replicate=read_replicate(file, objectives),
+        budget=read_budget(file, method),
+        resources=read_resources(file),
+        after=read_after(file),
+        share_prefix=read_share_prefix(file),
         retry=RetryBudget(
             infrastructure=retry.whole("infrastructure", default=10, low=0, high=1000),
             code=retry.whole("code", default=1, low=0, high=1000),
@@ -262,92 +311,3 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         init_from=read_init_from(file, folder),
         sentence_encoder=read_sentence_encoder(file, folder),
     )
-
-
-def _read_method(file: Section) -> str:
-    later = ("sobol", "tpe", "gp", "cmaes")
-    if file.content.get("method") in later:
-        raise SpecError(
-            f"{file.where}: method = {file.content['method']!r} {NOT_YET}, or use one of {', '.join(METHODS)}"
-        )
-    return file.choice("method", METHODS, default="grid")
-
-
-def _read_metric(file: Section) -> tuple[str, str]:
-    metric = file.section("metric")
-    metric.only(("name", "goal"))
-    name = metric.choice("name", tuple(METRICS), default="score")
-    goal = metric.choice("goal", ("maximize", "minimize"), default=METRICS[name])
-    if goal != METRICS[name]:
-        raise SpecError(f"{metric.where}: goal = {goal!r} is not allowed for {name}; better means {METRICS[name]}")
-    return name, goal
-
-
-def _read_budget(file: Section, method: str) -> Budget:
-    section = file.section("budget")
-    section.only(("max_trials",), later=dict.fromkeys(("gpu_hours", "wall"), NOT_YET))
-    if method == "random" and "max_trials" not in section.content:
-        raise SpecError(f"{section.where}: max_trials is missing; method: random needs to know how many trials to draw")
-    if "max_trials" not in section.content:
-        return Budget()
-    return Budget(max_trials=section.whole("max_trials", low=1, high=1_000_000))
-
-
-def _read_parameters(file: Section, stages: StagesSection) -> tuple[Parameter, ...]:
-    found = []
-    for name, written in file.mapping("parameters").items():
-        where = f"{file.where}: parameters.{name}"
-        with naming(where):
-            require_setting(name)
-            found.append(_read_parameter(name, written, where, stages))
-    return tuple(found)
-
-
-def _read_parameter(name: str, written: Any, where: str, stages: StagesSection) -> Parameter:
-    if not isinstance(written, dict):
-        written = {"value": written}
-    section = Section(written, where)
-    section.only(("values", "value", "per_stage", "distribution", "min", "max", "q", "from_stage", "when"))
-    ways = [way for way in ("values", "value", "per_stage", "distribution") if way in written]
-    if len(ways) != 1:
-        raise SpecError(f"{where}: give one of values, value, per_stage or distribution; given: {ways or 'none'}")
-    if ways[0] == "per_stage":
-        first, *rest = read_per_stage(name, written, where, stages)
-        later = tuple(zip(stages.resolutions[1:], rest, strict=True))
-        return Parameter(name=name, values=(first,), later=later)
-    from_stage = None
-    if "from_stage" in written:
-        from_stage = section.whole("from_stage", low=4, high=RESOLUTIONS[-1])
-        if from_stage not in stages.resolutions:
-            raise SpecError(
-                f"{where}: from_stage = {from_stage} is no stage of this sweep; "
-                f"its stages are {', '.join(map(str, stages.resolutions))}"
-            )
-    when = {require_setting(other): checked_value(other, value) for other, value in section.mapping("when").items()}
-    common = {"name": name, "from_stage": from_stage, "when": when}
-    if ways[0] == "distribution":
-        return _read_distribution(section, common)
-    values = written["values"] if ways[0] == "values" else [written["value"]]
-    if not isinstance(values, list) or not values:
-        raise SpecError(f"{where}: values = {values!r} is not allowed; give a list with at least one value")
-    checked = tuple(checked_value(name, value) for value in values)
-    if len(set(checked)) != len(checked):
-        raise SpecError(f"{where}: values = {values!r} holds one twice; keep each once")
-    return Parameter(values=checked, **common)
-
-
-def _read_distribution(section: Section, common: dict[str, Any]) -> Parameter:
-    distribution = section.choice("distribution", DISTRIBUTIONS, default="uniform")
-    low = section.number("min", low=-1e12, high=1e12)
-    high = section.number("max", low=-1e12, high=1e12)
-    if not low < high:
-        raise SpecError(f"{section.where}: min = {low:g} must be below max = {high:g}")
-    if "log" in distribution and low <= 0:
-        raise SpecError(f"{section.where}: min = {low:g} is not allowed for {distribution}; it must be above 0")
-    step = section.number("q", low=1e-12, high=1e12) if "q" in section.content else None
-    parameter = Parameter(distribution=distribution, low=low, high=high, step=step, **common)
-    for share in (0.0, 1 - 1e-12):
-        draw(parameter, share)  # both ends must be allowed for the setting
-    for bound in (low, high):
-        checked_value(parameter.name, int(bound) if distribution.startswith("int") else bound)
-    return parameter

@@ -10,8 +10,11 @@ The rules that hold under any crash:
 
 from scheduler.store.choices import ChoiceWrites
 from scheduler.store.claims import ClaimWrites
+from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
+from scheduler.store.own_loop import OwnLoopWrites
+from scheduler.store.preempting import PreemptWrites
 from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
@@ -28,6 +31,8 @@ from scheduler.store.workers import WorkerWrites
 __all__ = [
     "Assignment",
     "CheckpointRow",
+    "Delivery",
+    "DeliveryState",
     "Demand",
     "Fork",
     "NewTrial",
@@ -39,5 +44,14 @@ __all__ = [
 ]
 
 
-class Store(ChoiceWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(
+    ChoiceWrites,
+    ClaimWrites,
+    PreemptWrites,
+    WorkerWrites,
+    LeaderWrites,
+    ModelWrites,
+    DeliveryWrites,
+    OwnLoopWrites,
+):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -8,14 +8,15 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.states import OPEN_SWEEPS, RunState, SweepState, TrialState
 from scheduler.store.rows import Fork
-from scheduler.store.sweeps import SweepWrites
-from scheduler.store.writes import record_event
+from scheduler.store.sweeps import SweepWrites, lock_sweep, sweeps_of
+from scheduler.store.writes import note_changes, record_event
 
 
 class ChoiceWrites(SweepWrites):
     def mark_controls(self, sweep_id: int, rungs: Mapping[int, int]) -> None:
         """Trial id -> px of the rung that lets it on by chance."""
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             for trial_id, rung in rungs.items():
                 self._update_attributes(connection, trial_id, {"control": rung})
                 record_event(connection, now, "trial.control", sweep_id=sweep_id, trial_id=trial_id, rung=rung)
@@ -33,6 +34,7 @@ class ChoiceWrites(SweepWrites):
     def fork(self, sweep_id: int, forks: Sequence[Fork]) -> None:
         """Add the children of these trials, on their parents' sealed stage runs; an occasion that was, adds nothing."""
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
             if sweep_state not in OPEN_SWEEPS:
                 return
@@ -59,7 +61,13 @@ class ChoiceWrites(SweepWrites):
     def _share_path(self, connection: sa.Connection, now: float, fork: Fork, children: Sequence[int]) -> None:
         """Put children on the stage runs of their parent, which are sealed, up to where they begin."""
         shared = connection.execute(
-            sa.select(t.demands.c.sweep_id, t.demands.c.stage_run_id, t.demands.c.priority, t.demands.c.paused)
+            sa.select(
+                t.demands.c.sweep_id,
+                t.demands.c.stage_run_id,
+                t.demands.c.priority,
+                t.demands.c.paused,
+                t.demands.c.stage,
+            )
             .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
             .where(t.demands.c.trial_id == fork.trial_id, t.stage_runs.c.resolution <= fork.shared_until)
             .order_by(t.stage_runs.c.stage)
@@ -74,6 +82,7 @@ class ChoiceWrites(SweepWrites):
         Its sweep is open again.
         """
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
             trial = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state == TrialState.PRUNED)
@@ -91,6 +100,7 @@ class ChoiceWrites(SweepWrites):
             ended = [state for state in SweepState if state not in OPEN_SWEEPS]
             self._move_sweep(connection, now, trial.sweep_id, SweepState.RUNNING, only_from=ended)
             record_event(connection, now, "trial.promoted", sweep_id=trial.sweep_id, trial_id=trial_id, rung=rung)
+            note_changes(connection, [{"sweep_id": trial.sweep_id, "trial_id": trial_id}])
             return True
 
     def _update_attributes(self, connection: sa.Connection, trial_id: int, more: Mapping[str, Any]) -> None:

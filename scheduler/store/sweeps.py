@@ -1,16 +1,18 @@
 """Sweeps and trials: submitted, paused, canceled, ended, tried again."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.evaluations import move_evaluation
 from scheduler.store.rows import RETRIED, NewTrial
-from scheduler.store.tree import TreeWrites
-from scheduler.store.writes import record_event
+from scheduler.store.tree import BATCH, TreeWrites
+from scheduler.store.writes import note_changes, record_event
 
 
 class SweepWrites(TreeWrites):
@@ -39,6 +41,8 @@ class SweepWrites(TreeWrites):
                     provenance=provenance,
                     created_by=created_by,
                     created=now,
+                    share=resolved.get("share", 1.0),
+                    max_workers=resolved.get("max_workers"),
                 )
             ).inserted_primary_key[0]
             self._insert_trials(connection, now, sweep_id, trials)
@@ -47,26 +51,81 @@ class SweepWrites(TreeWrites):
 
     def add_trials(self, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
+
+    def add_asked(self, sweep_id: int, trials: Sequence[NewTrial], *, first: int) -> bool:
+        """Add trials that a sampler proposed for the numbers from `first` on; whether they were added.
+
+        Not where somebody else has taken that number meanwhile, or the sweep no longer runs: what was proposed for one
+        number is no other's.
+        """
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
+            if state != SweepState.RUNNING or first != (0 if last is None else last + 1):
+                return False
+            self._insert_trials(connection, now, sweep_id, trials)
+            record_event(connection, now, "sweep.asked", sweep_id=sweep_id, first=first, trials=len(trials))
+            return True
+
+    def enqueue_trial(self, sweep_id: int, trial: NewTrial) -> int | None:
+        """Add a trial that a person asked for and return its number; None where the sweep has ended."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            if state not in OPEN_SWEEPS:
+                return None
+            self._insert_trials(connection, now, sweep_id, [trial])
+            number = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
+            record_event(connection, now, "trial.enqueued", sweep_id=sweep_id, number=number)
+            return number
+
+    def set_parameters(self, trial_id: int, parameters: Mapping[str, Any], *, stage: int) -> bool:
+        """Complete an open trial's parameters by those that begin at this stage (px); whether it was still open."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
+            sweep_id = connection.execute(
+                t.trials.update()
+                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(OPEN_TRIALS))
+                .values(parameters=dict(parameters))
+                .returning(t.trials.c.sweep_id)
+            ).scalar_one_or_none()
+            if sweep_id is not None:
+                record_event(connection, now, "trial.drawn", sweep_id=sweep_id, trial_id=trial_id, stage=stage)
+            return sweep_id is not None
+
+    def end_search(self, sweep_id: int, *, reason: str) -> None:
+        """Note why a sweep asks for no more trials although its budget has some left; its rungs may be complete now."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            note_changes(connection, [{"sweep_id": sweep_id}])
+            known = sa.select(t.events.c.id).where(
+                t.events.c.sweep_id == sweep_id, t.events.c.kind == "sweep.exhausted"
+            )
+            if connection.scalar(known.limit(1)) is None:
+                record_event(connection, now, "sweep.exhausted", sweep_id=sweep_id, reason=reason)
 
     def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> int:
         """The number of the first of them; the others follow."""
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
-        rows = [
-            {
-                "sweep_id": sweep_id,
-                "number": number,
-                "parameters": dict(trial.parameters),
-                "state": TrialState.WAITING,
-                "origin": trial.origin,
-                "attributes": dict(trial.attributes),
-                "created": now,
-            }
-            for number, trial in enumerate(trials, start=first)
-        ]
-        if rows:
+        left = enumerate(trials, start=first)
+        while batch := list(islice(left, BATCH)):
+            rows = [
+                {
+                    "sweep_id": sweep_id,
+                    "number": number,
+                    "parameters": dict(trial.parameters),
+                    "state": TrialState.WAITING,
+                    "origin": trial.origin,
+                    "attributes": dict(trial.attributes),
+                    "created": now,
+                }
+                for number, trial in batch
+            ]
             connection.execute(t.trials.insert(), rows)
         return first
 
@@ -92,6 +151,8 @@ class SweepWrites(TreeWrites):
         )
         if moved.rowcount:
             record_event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+            if state in OPEN_SWEEPS:
+                note_changes(connection, [{"sweep_id": sweep_id}])
         return bool(moved.rowcount)
 
     def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
@@ -109,20 +170,55 @@ class SweepWrites(TreeWrites):
                 .values(paused=int(paused))
                 .returning(t.demands.c.stage_run_id)
             ).all()
-            for stage_run_id in set(touched):
-                self._follow_demands(connection, now, stage_run_id)
+            self._follow_demands(connection, now, *sorted(set(touched)))
             return True
 
-    def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
-        """End a sweep and all its open trials in one transaction; whether it was still open."""
+    def set_spent(self, sweep_id: int, spent: str | None) -> None:
+        """Which budget is spent, None once none is any more; the whole sweep is looked at again."""
         with self._transaction() as (connection, now):
-            if not self._move_sweep(connection, now, sweep_id, SweepState.CANCELED):
+            changed = connection.execute(
+                t.sweeps.update()
+                .where(t.sweeps.c.id == sweep_id, t.sweeps.c.spent.is_distinct_from(spent))
+                .values(spent=spent)
+            )
+            if changed.rowcount:
+                record_event(connection, now, "sweep.budget", sweep_id=sweep_id, spent=spent)
+                note_changes(connection, [{"sweep_id": sweep_id}])
+
+    def set_sweep_priority(self, sweep_id: int, priority: int) -> bool:
+        """Change the priority of all that an open sweep wants, now and later; whether it was open."""
+        with self._transaction() as (connection, now):
+            is_open = t.sweeps.c.state.in_(OPEN_SWEEPS)
+            resolved = connection.scalar(
+                locked(sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, is_open))
+            )
+            if resolved is None:
+                return False
+            resolved = {**resolved, "priority": priority}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
+            touched = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id)
+                .values(priority=priority)
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            self._follow_demands(connection, now, *sorted(set(touched)))
+            record_event(connection, now, "sweep.priority", sweep_id=sweep_id, priority=priority)
+            return True
+
+    def cancel_sweep(self, sweep_id: int, *, reason: str, state: SweepState = SweepState.CANCELED) -> bool:
+        """End a sweep and all its open trials in one transaction; whether it was still open.
+
+        state: FAILED where it cannot be carried out; the reason is then the sweep's error too.
+        """
+        error = reason if state == SweepState.FAILED else None
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error):
                 return False
             still_open = connection.scalars(
                 sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
             ).all()
-            for trial_id in still_open:
-                self._move_trial(connection, now, trial_id, TrialState.CANCELED, reason)
+            self._move_trials(connection, now, dict.fromkeys(still_open, TrialState.CANCELED), reason)
             return True
 
     def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> frozenset[int]:
@@ -131,11 +227,15 @@ class SweepWrites(TreeWrites):
         A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
         """
         with self._transaction() as (connection, now):
-            return frozenset(
-                trial_id
-                for trial_id, state in states.items()
-                if self._move_trial(connection, now, trial_id, state, reason)
-            )
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(*states)))
+            return self._move_trials(connection, now, dict(states), reason)
+
+    def forget_changes(self, change_ids: Sequence[int]) -> None:
+        """These have been looked at."""
+        left = iter(change_ids)
+        with self._transaction() as (connection, _):
+            while batch := list(islice(left, BATCH)):
+                connection.execute(t.changes.delete().where(t.changes.c.id.in_(batch)))
 
     def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
         """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
@@ -144,6 +244,7 @@ class SweepWrites(TreeWrites):
         """
         broken = (TrialState.FAILED, TrialState.DIVERGED)
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
             sweep_id = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
@@ -155,15 +256,19 @@ class SweepWrites(TreeWrites):
             ended = [state for state in SweepState if state not in OPEN_SWEEPS]
             self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
             last = connection.execute(
-                sa.select(t.stage_runs)
-                .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
-                .where(t.demands.c.trial_id == trial_id)
-                .order_by(t.stage_runs.c.stage.desc())
-                .limit(1)
+                locked(
+                    sa.select(t.stage_runs)
+                    .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
+                    .where(t.demands.c.trial_id == trial_id)
+                    .order_by(t.stage_runs.c.stage.desc())
+                    .limit(1),
+                    of=t.stage_runs,
+                )
             ).one_or_none()
             if last is not None:
                 self._retry_stage_run(connection, now, last, evaluation_key)
             record_event(connection, now, "trial.retried", sweep_id=sweep_id, trial_id=trial_id)
+            note_changes(connection, [{"sweep_id": sweep_id, "trial_id": trial_id}])
             return True
 
     def _retry_stage_run(self, connection: sa.Connection, now: float, run: sa.Row, evaluation_key: str) -> None:
@@ -172,11 +277,22 @@ class SweepWrites(TreeWrites):
             self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
             self._follow_demands(connection, now, run.id)
         failed = connection.execute(
-            sa.select(t.evaluations).where(
-                t.evaluations.c.stage_run_id == run.id,
-                t.evaluations.c.key == evaluation_key,
-                t.evaluations.c.state == RunState.FAILED,
+            locked(
+                sa.select(t.evaluations).where(
+                    t.evaluations.c.stage_run_id == run.id,
+                    t.evaluations.c.key == evaluation_key,
+                    t.evaluations.c.state == RunState.FAILED,
+                )
             )
         ).one_or_none()
         if failed is not None:
             move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)
+
+
+def lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+    """A sweep's row is the lock of its trials and demands; several are locked in one order."""
+    connection.execute(locked(sa.select(t.sweeps.c.id).where(which).order_by(t.sweeps.c.id)))
+
+
+def sweeps_of(*trial_ids: int) -> sa.Select:
+    return sa.select(t.trials.c.sweep_id).where(t.trials.c.id.in_(trial_ids)).distinct()

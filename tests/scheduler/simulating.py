@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from scheduler import reads, settling, submitting
-from scheduler.database import Database, migrate, open_database, sqlite_url
+from scheduler.database import Database, open_database, sqlite_url
 from scheduler.reads import Sweep, Trial
+from scheduler.schema import migrate
 from scheduler.states import TrialState
 from scheduler.store import Store
 from scheduler.sweepfile import read_sweep

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from scheduler import promoting, reads, submitting
+from scheduler import commands, promoting, reads, submitting
 from scheduler.finalists import finalists, fresh_results, fresh_seeds, lift
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, rank
 from scheduler.states import SweepState, TrialState
 from t2f.metrics.figures import student_t_quantile
@@ -29,6 +30,9 @@ probe: {captions: [long pink hair], seeds: 2, images: 16}
 """
 
 
+BY_SCORE = (Objective(metric="score", goal="maximize"),)
+
+
 def lucky(stage: dict) -> float:
     """T4 had the luckiest seed, T3 is the better one with any other; fresh seeds differ a little."""
     rate, seed = round(1000 * stage["settings"]["generator.learning_rate"]), stage["seed"]
@@ -44,7 +48,7 @@ def standing(number: int, value: float | None, *, run: int | None = None, state=
         state=state,
         stage_run_id=run or number,
         resolution=px,
-        value=value,
+        values=(value,),
         gates=gates,
     )
 
@@ -97,7 +101,7 @@ def test_the_mean_counts_fresh_seeds_alone_and_has_students_interval():
 
 
 def test_finalists_are_ranked_above_all_others_by_their_means():
-    ranked = rank([standing(1, 0.9), standing(2, 0.8), standing(3, 0.7), standing(4, 0.7, run=3)], goal="maximize")
+    ranked = rank([standing(1, 0.9), standing(2, 0.8), standing(3, 0.7), standing(4, 0.7, run=3)], objectives=BY_SCORE)
     fresh = fresh_results([standing(10, 0.1), standing(11, 0.4)], {110: 1, 111: 3})
     found = lift(ranked, fresh, "maximize")
     assert [(one.rank, one.standing.number) for one in found] == [(1, 3), (2, 1), (3, 2), (4, 4)]
@@ -105,7 +109,7 @@ def test_finalists_are_ranked_above_all_others_by_their_means():
 
 
 def test_a_finalist_whose_fresh_models_are_all_behind_gates_has_no_rank():
-    ranked = rank([standing(1, 0.9), standing(2, 0.8)], goal="maximize")
+    ranked = rank([standing(1, 0.9), standing(2, 0.8)], objectives=BY_SCORE)
     gated = standing(10, 0.9, gates=("text",))
     fresh = fresh_results([gated], {110: 1})
     assert [(one.rank, one.standing.number) for one in lift(ranked, fresh, "maximize")] == [(1, 2), (None, 1)]
@@ -148,8 +152,6 @@ def test_finalists_are_asked_for_once_whenever_the_scheduler_dies(begin):
 
 
 def test_a_promoted_trial_that_becomes_one_of_the_best_gets_its_fresh_seeds_too(begin):
-    from scheduler import commands
-
     store = begin(FIVE.replace("values: [0.001, 0.002, 0.003, 0.004, 0.005]", "values: [0.003, 0.004, 0.005]"))
 
     def late_bloomer(stage: dict) -> float:

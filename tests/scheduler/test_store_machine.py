@@ -2,16 +2,19 @@
 
 Invariants: attempts strictly increase; at most one live lease a stage run; at most one completion; nothing is accepted
 from an old attempt; every state has its event; and whatever happened, the sweep comes to an end.
+`test_store_at_once.py` has several clients.
+
+A seed has RUNS runs; the number of seeds is that of T2F_MACHINE_SEEDS (40: 2,000 runs), from T2F_MACHINE_FIRST_SEED on.
+A test's name ends with its seed.
 """
 
-import shutil
-import tempfile
+import os
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,51 +27,17 @@ from hypothesis.stateful import (
 
 from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
-from scheduler.database import migrate, open_database, sqlite_url
-from scheduler.space import Parameter, SearchSpace
-from scheduler.states import ACTIVE, OPEN_TRIALS, Outcome, RunState
+from scheduler.database import open_database
+from scheduler.states import RunState
 from scheduler.store import Assignment, StaleAttempt, Store
-from scheduler.sweepfile import Budget, EarlyTermination, ResolvedSweep
 from t2f.errors import UserError
-from t2f.probe import EvaluationSpec
-from t2f.spec import StagePlan
 from tests.scheduler.acting import finish, start
-from tests.scheduler.conftest import Clock
+from tests.scheduler.conftest import Clock, Databases
+from tests.scheduler.invariants import LEASE, TRIALS, assert_rows_agree, come_to_an_end, small_sweep
 
-LEASE = 10.0
-TRIALS = 4
-
-
-def small_sweep() -> ResolvedSweep:
-    """Two roots, two late values each, one rung at 8 px."""
-    plan = StagePlan(resolutions=(4, 8, 16), images=(40,) * 3, fade=(0.5,) * 3, batch=(8,) * 3)
-    parameters = (
-        Parameter(name="loss.name", values=("wgan-gp", "logistic-r1")),
-        Parameter(name="generator.learning_rate", values=(0.001, 0.002), from_stage=8),
-    )
-    return ResolvedSweep(
-        method="grid",
-        metric="score",
-        goal="maximize",
-        space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
-        early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
-        budget=Budget(),
-        priority=50,
-        evaluation=EvaluationSpec(
-            captions=("a face",), seeds=1, num_images=16, split="validation", data_key="d", judge_sha256="j"
-        ),
-        checkpoint_seconds=30.0,
-    )
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without rows, to be copied."""
-    path = tmp_path_factory.mktemp("machine") / "empty.sqlite"
-    database = open_database(sqlite_url(path))
-    migrate(database)
-    database.close()
-    return path
+RUNS = 50
+FIRST_SEED = int(os.environ.get("T2F_MACHINE_FIRST_SEED", "0"))
+SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("T2F_MACHINE_SEEDS", "4")))
 
 
 Key = tuple[str, int]
@@ -79,15 +48,15 @@ def key_of(job: Assignment) -> Key:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    empty: Path  # set by the test
+    databases: Databases  # set by the test
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / "t2f.sqlite"
-        shutil.copy(self.empty, path)
+        self._stack = ExitStack()
+        url = self._stack.enter_context(self.databases.new())
         self.clock = Clock()
-        self.store = Store(open_database(sqlite_url(path)), clock=self.clock)
+        self.store = Store(open_database(url), clock=self.clock)
+        self._stack.callback(self.store.database.close)
         self.jobs: list[Assignment] = []  # whatever a worker still believes to hold, zombies included
         self.live: dict[Key, tuple[int, float]] = {}  # attempt, end of its lease, as the rules granted them
         self.newest: dict[Key, int] = {}
@@ -271,66 +240,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_agree(self) -> None:
-        with self.store.database.read.begin() as connection:
-            runs = connection.execute(sa.select(t.stage_runs)).all()
-            evaluations = connection.execute(sa.select(t.evaluations)).all()
-            attempts = connection.execute(sa.select(t.attempts)).all()
-            events = connection.execute(
-                sa.select(t.events).where(t.events.c.kind.like("stage_run.%")).order_by(t.events.c.id)
-            ).all()
-            trials = connection.execute(sa.select(t.trials)).all()
-            demands = connection.execute(sa.select(t.demands)).all()
-        assert len(trials) == TRIALS
-        open_trials = {trial.id for trial in trials if trial.state in OPEN_TRIALS}
-        told = {event.stage_run_id: event.kind for event in events}
-        for run in runs:
-            mine = [attempt for attempt in attempts if attempt.stage_run_id == run.id]
-            assert sorted(attempt.number for attempt in mine) == list(range(1, run.attempt + 1))
-            live = [attempt.number for attempt in mine if attempt.ended is None]
-            assert live == ([run.attempt] if run.state in ACTIVE else [])
-            assert (run.lease_until is not None) == (run.state in ACTIVE)
-            done = sum(attempt.outcome == Outcome.DONE for attempt in mine)
-            assert done == (run.state == RunState.DONE), "completed at most once"
-            assert told[run.id] == f"stage_run.{run.state}"
-            wanted = [
-                demand.paused for demand in demands if demand.stage_run_id == run.id and demand.trial_id in open_trials
-            ]
-            if run.state == RunState.READY:
-                assert 0 in wanted, "ready, but nobody wants it"
-        for evaluation in evaluations:
-            assert (evaluation.lease_until is not None) == (evaluation.state in ACTIVE)
+        assert_rows_agree(self.store.database, num_trials=TRIALS)
 
     def teardown(self) -> None:
         try:
             if hasattr(self, "workers"):
-                self.come_to_an_end()
+                come_to_an_end(self.store, self.workers[0], self.sweep, self.clock)
+                self.rows_agree()
         finally:
-            self.store.database.close()
-            self._folder.cleanup()
-
-    def come_to_an_end(self) -> None:
-        commands.resume_sweep(self.store, self.sweep)
-        for _ in range(100):
-            self.clock.now += 100
-            self.store.expire_leases()
-            self.claims += 1
-            job = self.store.claim(self.workers[0], f"c{self.claims}", lease_seconds=LEASE)
-            if job is not None:
-                start(self.store, job)
-                finish(self.store, job)
-            elif settling.settle(self.store, self.sweep):
-                settling.end_sweep(self.store, self.sweep)
-                break
-        assert not self.sweep.is_open, [str(one.state) for one in reads.trials(self.store.database, self.sweep.id)]
-        self.rows_agree()
+            self._stack.close()
 
 
-def test_the_store_under_any_order_of_events(empty):
-    StoreMachine.empty = empty
+def run(databases: Databases, *, seed_number: int, runs: int) -> None:
+    class Machine(StoreMachine):
+        pass
+
+    Machine.databases = databases
     run_state_machine_as_test(
-        StoreMachine,
+        seed(seed_number)(Machine),
         settings=settings(
-            max_examples=12,
+            max_examples=runs,
             stateful_step_count=40,
             deadline=None,
             database=None,
@@ -338,3 +267,13 @@ def test_the_store_under_any_order_of_events(empty):
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_the_store_under_any_order_of_events(databases):
+    run(databases, seed_number=0, runs=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed_number", SEEDS)
+def test_the_store_under_any_order_of_events_at_length(databases, seed_number):
+    run(databases, seed_number=seed_number, runs=RUNS)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "e_rungs"
-down_revision = "0001"
+down_revision = "r_registry"
 
 
 def upgrade() -> None:
