@@ -32,7 +32,7 @@ def has_news(database: Database) -> bool:
 
 
 def is_due(database: Database, hook: str) -> bool:
-    """Whether it is worth while to claim a delivery to this hook: by this machine's clock, the claim goes by its own."""
+    """Whether it is worth while to claim a delivery to this hook: by this machine's clock; the claim has its own."""
     rows = t.deliveries.c
     with database.read.begin() as connection:
         statement = sa.select(rows.id).where(
