@@ -56,6 +56,16 @@ def retry_trial(store: Store, sweep: Sweep, trial: Trial) -> None:
         raise UserError(f"{trial.name} is {state}; only a failed or diverged trial can be retried")
 
 
+def promote_trial(store: Store, trial: Trial) -> None:
+    """Let a stopped trial go on from where it was sealed, to its end whatever others reach.
+
+    Nothing is trained again for it, and a sweep that had ended is open again.
+    """
+    if not store.promote_trial(trial.id):
+        state = reads.trial(store.database, trial.name).state
+        raise UserError(f"{trial.name} is {state}; only a pruned trial can be promoted")
+
+
 def _require_open(store: Store, sweep: Sweep, was_open: bool) -> None:
     # The store decides, in the transaction that writes: the sweep may have ended since the caller looked at it.
     if not was_open:

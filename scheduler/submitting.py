@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from scheduler.asking import ENQUEUED
 from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
 from scheduler.home import Home
+from scheduler.later import Counts, with_later_trials
 from scheduler.search.listed import combinations, distinct, grid, grid_size
 from scheduler.search.methods import LISTED
 from scheduler.search.ranges import draw
@@ -37,6 +38,8 @@ class Tree:
     stage_runs: Mapping[int, int]  # resolution -> distinct stage runs
     images: int  # real images shown over all distinct stage runs
     images_unshared: int
+    finalists: int = 0  # trials among these that are finalists' fresh seeds
+    wanted: int | None = field(default=None, compare=False)  # stages on all paths, where these are not all whole
 
     @property
     def total(self) -> int:
@@ -45,7 +48,8 @@ class Tree:
     @property
     def saved(self) -> int:
         """Stage runs that sharing saves."""
-        return self.trials * len(self.stage_runs) - self.total
+        wanted = self.trials * len(self.stage_runs) if self.wanted is None else self.wanted
+        return wanted - self.total
 
 
 MAX_DRAWN = 1000  # random trials that stand for those to come
@@ -65,6 +69,8 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     known = [trial.parameters for trial in first]
     if resolved.method == "grid":
         chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
+    elif resolved.growing is not None:
+        chosen, _ = distinct(resolved.space, "random", resolved.growing.population - len(first), known=known)
     else:
         chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
     trials = first + [NewTrial(parameters=parameters, origin=resolved.method) for parameters in chosen]
@@ -108,7 +114,7 @@ def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -
 
 
 def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
-    """The distinct stage runs of these trials, by resolution."""
+    """The distinct stage runs of these trials and of those that may follow them, by resolution."""
     forms = StageForms(resolved.space)
     runs: dict[int, set[int]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
     count = images = unshared = 0
@@ -121,11 +127,20 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
             if node not in here:
                 here.add(node)
                 images += stage_images
+    stage_runs = {resolution: len(found) for resolution, found in runs.items()}
+    first = Counts(trials=count, stage_runs=stage_runs, wanted=dict.fromkeys(stage_runs, count))
+    all_of_them = with_later_trials(resolved, first)
+    if all_of_them == first:
+        return Tree(trials=count, stage_runs=stage_runs, images=images, images_unshared=unshared)
+    plan = resolved.space.plan
+    lengths = dict(zip(plan.resolutions, plan.images, strict=True))
     return Tree(
-        trials=count,
-        stage_runs={resolution: len(found) for resolution, found in runs.items()},
-        images=images,
-        images_unshared=unshared,
+        trials=all_of_them.trials,
+        stage_runs=all_of_them.stage_runs,
+        images=sum(number * lengths[px] for px, number in all_of_them.stage_runs.items()),
+        images_unshared=sum(number * lengths[px] for px, number in all_of_them.wanted.items()),
+        finalists=all_of_them.finalists,
+        wanted=sum(all_of_them.wanted.values()),
     )
 
 

@@ -8,11 +8,13 @@ import typer
 from rich.table import Table
 
 from scheduler import commands, reads, search_reads, submitting
+from scheduler.finalists import fresh_text
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
+from scheduler.rung_report import rung_reports
 from scheduler.store import Store
 from scheduler.submission import submit_spec
 from scheduler.sweepfile import read_sweep_file
@@ -61,6 +63,8 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
     for resolution, count in tree.stage_runs.items():
         console.print(f"{resolution:5d} px  {count:4d} stage runs")
     share = 1 - tree.images / tree.images_unshared
+    if tree.finalists:
+        console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
     console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
 
 
@@ -111,7 +115,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
     for sweep, progress, ranking in rows:
         trials = ", ".join(f"{count} {state}" for state, count in progress.trials.items())
-        best = f"T{ranking[0].standing.number} {ranking[0].standing.value:.3f}" if ranking else ""
+        best = f"T{ranking[0].standing.number} {', '.join(value_texts(ranking[0]))}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
 
@@ -134,6 +138,7 @@ def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: l
                 "closed_gates": list(one.standing.gates),
                 **values_of(sweep, one),
                 **({"front": one.front} if one.front is not None else {}),
+                **({"fresh_seeds": one.fresh.to_json(sweep.name)} if one.fresh else {}),
             }
             for one in ranking
         ],
@@ -160,34 +165,53 @@ def sweep_show(
     """Show a sweep: its trials, ranked, with the stages of each."""
     database = Home(path=home).open()
     sweep = reads.sweep(database, name)
-    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    rungs = rung_reports(sweep, list(trials.values()), paths)
     end_of_search = search_reads.end_of_search(database, sweep.id)
     if as_json:
-        parameters = {trial.name: dict(trial.parameters) for trial in trials.values()}
-        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters, "search_ended": end_of_search})
+        print_json(
+            {
+                **sweep_json(sweep, progress, ranking),
+                "rungs": [rung.to_json() for rung in rungs],
+                "parameters": {trial.name: dict(trial.parameters) for trial in trials.values()},
+                "notes": {trial.name: trial.note for trial in trials.values() if trial.note},
+                "search_ended": end_of_search,
+            }
+        )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
     if end_of_search:
         console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
     console.print(judge_line(judge_of(sweep, progress.stage_runs)))
+    for rung in rungs:
+        console.print(str(rung))
     varying = sweep.resolved.space.varying
     metrics = [objective.metric for objective in sweep.resolved.objectives]
     if len(metrics) > 1:
         console.print(f"rank is the number of the Pareto front of {', '.join(metrics)}: nobody beats the first in all")
-    table = Table("rank", "trial", "state", "px", *metrics, *varying)
+    has_notes = any(trial.note for trial in trials.values())
+    table = Table("rank", "trial", "state", "px", *metrics, *varying, *(["note"] if has_notes else []))
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
-        measured = [f"{value:.3f}" for value in one.standing.values] if one else [""] * len(metrics)
+        measured = value_texts(one) if one else [""] * len(metrics)
         px = str(one.standing.resolution) if one else ""
         values = [value_text(trial.parameters.get(parameter, "")) for parameter in varying]
-        table.add_row(place, f"T{trial.number}", trial.state, px, *measured, *values)
+        table.add_row(
+            place, f"T{trial.number}", trial.state, px, *measured, *values, *([trial.note] if has_notes else [])
+        )
     console.print(table)
+
+
+def value_texts(one: Ranked) -> list[str]:
+    """What a trial is ranked by: its metrics, or the mean of its fresh seeds with the interval."""
+    return [f"{value:.3f}" for value in one.standing.values] if one.fresh is None else [fresh_text(one)]
 
 
 @sweep_app.command("enqueue")

@@ -1,4 +1,4 @@
-"""The commands `t2f trial`: show, cancel, retry."""
+"""The commands `t2f trial`: show, promote, cancel, retry."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from t2f.cli import (
 )
 from t2f.evaluate_cli import judge_line
 
-trial_app = typer.Typer(no_args_is_help=True, help="Trials: show, cancel, retry.")
+trial_app = typer.Typer(no_args_is_help=True, help="Trials: show, promote, cancel, retry.")
 
 
 @trial_app.command("show")
@@ -38,10 +38,17 @@ def trial_show(
     if as_json:
         stages = [stage_run_json(run, attempts[run.id]) for run in path]
         print_json(
-            {"trial": trial.name, "state": trial.state, "parameters": dict(trial.parameters), "stage_runs": stages}
+            {
+                "trial": trial.name,
+                "state": trial.state,
+                "origin": trial.origin,
+                "note": trial.note,
+                "parameters": dict(trial.parameters),
+                "stage_runs": stages,
+            }
         )
         return
-    console.print(f"{trial.name}: {trial.state}")
+    console.print(f"{trial.name}: {trial.state}{f' ({trial.note})' if trial.note else ''}")
     console.print(judge_line(judge_of(sweep, path)))
     for parameter, value in trial.parameters.items():
         console.print(f"  {parameter} = {value}")
@@ -77,6 +84,15 @@ def trial_cancel(name: str, home: HomeOption = DEFAULT_HOME) -> None:
     trial = reads.trial(store.database, name)
     commands.cancel_trial(store, trial)
     console.print(f"{trial.name}: canceled")
+
+
+@trial_app.command("promote")
+def trial_promote(name: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """Let a stopped trial go on from its sealed stage to its end; an ended sweep is open again."""
+    store = Store(Home(path=home).open())
+    trial = reads.trial(store.database, name)
+    commands.promote_trial(store, trial)
+    console.print(f"{trial.name}: goes on")
 
 
 @trial_app.command("retry")

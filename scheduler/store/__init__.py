@@ -8,6 +8,7 @@ The rules that hold under any crash:
 - A state changes only together with its row in `events`; which changes are legal, triggers know (`states.MOVES`).
 """
 
+from scheduler.store.choices import ChoiceWrites
 from scheduler.store.claims import ClaimWrites
 from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
@@ -18,13 +19,13 @@ from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
     Demand,
+    Fork,
     NewTrial,
     Orders,
     RetryBudget,
     StaleAttempt,
     init_uri,
 )
-from scheduler.store.sweeps import SweepWrites
 from scheduler.store.workers import WorkerWrites
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Demand",
+    "Fork",
     "NewTrial",
     "Orders",
     "RetryBudget",
@@ -43,7 +45,7 @@ __all__ = [
 
 
 class Store(
-    SweepWrites,
+    ChoiceWrites,
     ClaimWrites,
     PreemptWrites,
     WorkerWrites,

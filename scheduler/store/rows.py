@@ -1,6 +1,6 @@
 """What goes into the store and comes out of it: plain values, some of which travel to workers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -29,6 +29,16 @@ class NewTrial:
     origin: str
     # What else is known of it: "deviation" (space.Deviation) decides its stages, the rest is the sampler's to remember.
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fork:
+    """Further trials that begin from one, once for each occasion."""
+
+    trial_id: int
+    at: str  # the occasion: px of the stage after which they begin, or what else `roles.Role.forked` names
+    shared_until: int | None  # px up to which they are on the trial's stage runs; None: on none of them
+    children: Sequence[NewTrial]
 
 
 @dataclass(frozen=True, kw_only=True)

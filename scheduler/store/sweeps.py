@@ -51,7 +51,7 @@ class SweepWrites(TreeWrites):
 
     def add_trials(self, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
 
@@ -62,7 +62,7 @@ class SweepWrites(TreeWrites):
         number is no other's.
         """
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
             last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
             if state != SweepState.RUNNING or first != (0 if last is None else last + 1):
@@ -74,7 +74,7 @@ class SweepWrites(TreeWrites):
     def enqueue_trial(self, sweep_id: int, trial: NewTrial) -> int | None:
         """Add a trial that a person asked for and return its number; None where the sweep has ended."""
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
             if state not in OPEN_SWEEPS:
                 return None
@@ -86,7 +86,7 @@ class SweepWrites(TreeWrites):
     def set_parameters(self, trial_id: int, parameters: Mapping[str, Any], *, stage: int) -> bool:
         """Complete an open trial's parameters by those that begin at this stage (px); whether it was still open."""
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id.in_(_sweeps_of(trial_id)))
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
             sweep_id = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state.in_(OPEN_TRIALS))
@@ -100,7 +100,7 @@ class SweepWrites(TreeWrites):
     def end_search(self, sweep_id: int, *, reason: str) -> None:
         """Note why a sweep asks for no more trials although its budget has some left; its rungs may be complete now."""
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             note_changes(connection, [{"sweep_id": sweep_id}])
             known = sa.select(t.events.c.id).where(
                 t.events.c.sweep_id == sweep_id, t.events.c.kind == "sweep.exhausted"
@@ -108,7 +108,8 @@ class SweepWrites(TreeWrites):
             if connection.scalar(known.limit(1)) is None:
                 record_event(connection, now, "sweep.exhausted", sweep_id=sweep_id, reason=reason)
 
-    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
+    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> int:
+        """The number of the first of them; the others follow."""
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
         left = enumerate(trials, start=first)
@@ -126,6 +127,7 @@ class SweepWrites(TreeWrites):
                 for number, trial in batch
             ]
             connection.execute(t.trials.insert(), rows)
+        return first
 
     def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
         """Whether the sweep was moved: one that has ended meanwhile keeps its state."""
@@ -225,7 +227,7 @@ class SweepWrites(TreeWrites):
         A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
         """
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id.in_(_sweeps_of(*states)))
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(*states)))
             return self._move_trials(connection, now, dict(states), reason)
 
     def forget_changes(self, change_ids: Sequence[int]) -> None:
@@ -242,7 +244,7 @@ class SweepWrites(TreeWrites):
         """
         broken = (TrialState.FAILED, TrialState.DIVERGED)
         with self._transaction() as (connection, now):
-            _lock_sweep(connection, t.sweeps.c.id.in_(_sweeps_of(trial_id)))
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
             sweep_id = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
@@ -287,10 +289,10 @@ class SweepWrites(TreeWrites):
             move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)
 
 
-def _lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+def lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     """A sweep's row is the lock of its trials and demands; several are locked in one order."""
     connection.execute(locked(sa.select(t.sweeps.c.id).where(which).order_by(t.sweeps.c.id)))
 
 
-def _sweeps_of(*trial_ids: int) -> sa.Select:
+def sweeps_of(*trial_ids: int) -> sa.Select:
     return sa.select(t.trials.c.sweep_id).where(t.trials.c.id.in_(trial_ids)).distinct()
