@@ -52,24 +52,28 @@ def sweep_submit(
         facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
         print_json({"sweep": name, "dry_run": dry_run, **facts})
         return
-    print_tree(name, tree, dry_run=dry_run)
+    print_tree(name, tree, dry_run=dry_run, ahead=ahead)
     for note in notes:
         console.print(note)
-    print_forecast(ahead)
 
 
-def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
-    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials} trials")
-    for resolution, count in tree.stage_runs.items():
-        console.print(f"{resolution:5d} px  {count:4d} stage runs")
+def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Forecast | None = None) -> None:
+    """What a sweep comes down to and, where it is given, what it will take if nothing is stopped early."""
+    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials:,} trials")
+    if ahead is None:
+        for resolution, count in tree.stage_runs.items():
+            console.print(f"{resolution:5d} px  {count:4d} stage runs")
+    else:
+        console.print(forecast_table(ahead))
     share = 1 - tree.images / tree.images_unshared
     if tree.finalists:
         console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
-    console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
+    console.print(f"sharing saves {tree.saved:,} of {tree.saved + tree.total:,} stage runs, {share:.0%} of the images")
+    if ahead is not None:
+        console.print(forecast_line(ahead))
 
 
-def print_forecast(ahead: Forecast) -> None:
-    """What the sweep will take if nothing is stopped early; "unknown" where nothing was measured."""
+def forecast_table(ahead: Forecast) -> Table:
     table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
     for one in ahead.stages:
         alike = "attempts with the same settings" if one.same_settings else "attempts"
@@ -81,13 +85,21 @@ def print_forecast(ahead: Forecast) -> None:
             hours_text(one.device_seconds),
             bytes_text(one.checkpoint_bytes),
         )
-    console.print(table)
+    return table
+
+
+def forecast_line(ahead: Forecast) -> str:
+    unknown = [str(one.resolution) for one in ahead.stages if one.device_seconds is None]
+    if len(unknown) == len(ahead.stages):
+        return "forecast: unknown, as nothing like it was trained in this home yet"
     on = f" on {ahead.device}" if ahead.device else ""
-    total = f"forecast{on}: {hours_text(ahead.device_seconds)} device hours"
-    wall = hours_text(ahead.wall_seconds)
+    known = sum(one.device_seconds or 0.0 for one in ahead.stages)
+    if unknown:
+        return f"forecast{on}: {hours_text(known)} device hours and what {', '.join(unknown)} px take, which is unknown"
     workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
-    present = f"{wall} hours on {workers}" if ahead.workers else "no workers run now"
-    console.print(f"{total}, {present}, {bytes_text(ahead.checkpoint_bytes)} of checkpoints; evaluations not counted")
+    present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no workers run now"
+    stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
+    return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
 
 
 def hours_text(seconds: float | None) -> str:
