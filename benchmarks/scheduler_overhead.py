@@ -44,8 +44,8 @@ def measure(place: Path, *, runs: int, seconds: float) -> dict[str, float]:
 
     from scheduler import reads, submitting
     from scheduler import tables as t
-    from scheduler.home import Home
     from scheduler.delivering import HookThreads
+    from scheduler.home import Home
     from scheduler.runner import Runner, RunnerSettings, start_pool
     from scheduler.store import Store
     from scheduler.sweepfile import read_sweep
