@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scheduler import promoting, reads, settling
+from scheduler.home import Home
 from scheduler.judgement import MEAN_RANK, judge_sweep
 from scheduler.reads import Sweep
 from t2f.errors import UserError
@@ -21,6 +22,7 @@ from tests.t2f.helpers import write_bundle
 @pytest.fixture
 def judged(submit, store, worker, tmp_path) -> Sweep:
     """Six trials, better with the number at every stage; T5, the best of all, is behind a gate."""
+    Home(path=tmp_path).use(store.database.url)
     sweep = submit(SIX, name="six")
     qualities = [0.1, 0.2, 0.3, 0.4, 0.5, 0.9]
     while job := claim(store, worker):
