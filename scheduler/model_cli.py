@@ -179,12 +179,11 @@ def model_compare(
 
 
 def print_comparison(found: Comparison) -> None:
-    one, other = found.sides
-    for side, gates in zip(found.sides, found.gates, strict=True):
+    for letter, side, gates in zip("AB", found.sides, found.gates, strict=True):
         closed = f"; kept out by: {', '.join(gates)}" if gates else ""
-        console.print(f"{side.name}: {side.trial} at {side.resolution} px{closed}", markup=False)
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("metric", one.name, "95 % interval", other.name, "95 % interval", f"{one.name} is better"):
+        console.print(f"{letter}: {side.name}, {side.trial} at {side.resolution} px{closed}", markup=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("metric", "A", "95 % interval", "B", "95 % interval", "A wins"):
         table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
     names = [name for name in DECIDING if all(name in figures for figures in found.figures)]
     for name in sorted(names, key=lambda name: name != found.metric):

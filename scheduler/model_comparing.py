@@ -136,7 +136,9 @@ def decide(
     if is_tie(chance):
         return None, f"a tie: the difference in {metric} may be chance ({names[0]} wins with {chance:.0%})"
     winner = 0 if chance > 0.5 else 1
-    return names[winner], f"better in {metric} with {max(chance, 1 - chance):.1%} on other images of the same kind"
+    sure = max(chance, 1 - chance)
+    how = "over 99.9%" if sure > 0.999 else f"{sure:.1%}"
+    return names[winner], f"better in {metric} with {how} on other images of the same kind"
 
 
 def find_side(database: Database, name: str) -> Side:
