@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler import asking, reads
 from scheduler.asking import ENQUEUED
+from scheduler.database import Database
 from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
 from scheduler.home import Home
@@ -104,8 +105,8 @@ def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -
         found.append(f"{limit - tree.trials:,} of {limit:,} draws repeated earlier ones and were dropped")
     if resolved.method not in LISTED:
         found.append(
-            f"{resolved.method} asks for up to {limit:,} trials as results come in; the tree is that of "
-            f"{tree.trials:,} random ones"
+            f"{resolved.method} asks for up to {limit:,} trials as results come in; "
+            "in this tree random ones stand for them"
         )
     if warm is not None:
         found.append(
@@ -145,13 +146,24 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     )
 
 
-def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
-    """What the sweep will take, by what this home has trained so far; nothing is known where there is no home yet."""
+def existing_database(home: Home) -> Database | None:
+    """The home's database; None where there is none yet, so that a dry run makes none."""
     try:
-        database = home.open()
+        return home.open()
     except UserError:
-        database = None
-    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+        return None
+
+
+def require_after(database: Database | None, resolved: ResolvedSweep) -> None:
+    """UserError where the sweep is to come after one that is not there."""
+    after = resolved.after
+    if after is not None and (database is None or reads.find_sweep(database, after) is None):
+        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+
+
+def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
+    """What the sweep will take, by what this home has trained so far."""
+    return forecast(existing_database(home), resolved.space.plan, typical_stages(resolved), tree.stage_runs)
 
 
 def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
@@ -206,9 +218,7 @@ def submit_sweep(
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
     asking.warm_rows(store.database, resolved)
-    after = resolved.after
-    if after is not None and reads.find_sweep(store.database, after) is None:
-        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+    require_after(store.database, resolved)
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:
         raise taken

@@ -27,6 +27,7 @@ from t2f.cli import (
     print_json,
 )
 from t2f.evaluate_cli import judge_line
+from t2f.settings import Value
 from t2f.trainfile import read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, enqueue, pause, resume, cancel.")
@@ -51,24 +52,28 @@ def sweep_submit(
         facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
         print_json({"sweep": name, "dry_run": dry_run, **facts})
         return
-    print_tree(name, tree, dry_run=dry_run)
+    print_tree(name, tree, dry_run=dry_run, ahead=ahead)
     for note in notes:
         console.print(note)
-    print_forecast(ahead)
 
 
-def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
-    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials} trials")
-    for resolution, count in tree.stage_runs.items():
-        console.print(f"{resolution:5d} px  {count:4d} stage runs")
+def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Forecast | None = None) -> None:
+    """What a sweep comes down to and, where it is given, what it will take if nothing is stopped early."""
+    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials:,} trials")
+    if ahead is None:
+        for resolution, count in tree.stage_runs.items():
+            console.print(f"{resolution:5d} px  {count:4d} stage runs")
+    else:
+        console.print(forecast_table(ahead))
     share = 1 - tree.images / tree.images_unshared
     if tree.finalists:
         console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
-    console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
+    console.print(f"sharing saves {tree.saved:,} of {tree.saved + tree.total:,} stage runs, {share:.0%} of the images")
+    if ahead is not None:
+        console.print(forecast_line(ahead))
 
 
-def print_forecast(ahead: Forecast) -> None:
-    """What the sweep will take if nothing is stopped early; "unknown" where nothing was measured."""
+def forecast_table(ahead: Forecast) -> Table:
     table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
     for one in ahead.stages:
         alike = "attempts with the same settings" if one.same_settings else "attempts"
@@ -80,13 +85,21 @@ def print_forecast(ahead: Forecast) -> None:
             hours_text(one.device_seconds),
             bytes_text(one.checkpoint_bytes),
         )
-    console.print(table)
+    return table
+
+
+def forecast_line(ahead: Forecast) -> str:
+    unknown = [str(one.resolution) for one in ahead.stages if one.device_seconds is None]
+    if len(unknown) == len(ahead.stages):
+        return "forecast: unknown, as nothing like it was trained in this home yet"
     on = f" on {ahead.device}" if ahead.device else ""
-    total = f"forecast{on}: {hours_text(ahead.device_seconds)} device hours"
-    wall = hours_text(ahead.wall_seconds)
+    known = sum(one.device_seconds or 0.0 for one in ahead.stages)
+    if unknown:
+        return f"forecast{on}: {hours_text(known)} device hours and what {', '.join(unknown)} px take, which is unknown"
     workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
-    present = f"{wall} hours on {workers}" if ahead.workers else "no workers run now"
-    console.print(f"{total}, {present}, {bytes_text(ahead.checkpoint_bytes)} of checkpoints; evaluations not counted")
+    present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no workers run now"
+    stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
+    return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
 
 
 def hours_text(seconds: float | None) -> str:
@@ -150,6 +163,11 @@ def values_of(sweep: Sweep, ranked: Ranked) -> dict[str, float]:
     return dict(zip(names, ranked.standing.values, strict=True))
 
 
+def value_text(value: Value) -> str:
+    """A parameter's value; drawn numbers with the digits that tell them apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 @sweep_app.command("show")
 def sweep_show(
     name: Annotated[str, typer.Argument(help="The sweep's name.")],
@@ -196,7 +214,7 @@ def sweep_show(
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
         measured = value_texts(one) if one else [""] * len(metrics)
         px = str(one.standing.resolution) if one else ""
-        values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
+        values = [value_text(trial.parameters.get(parameter, "")) for parameter in varying]
         table.add_row(
             place, f"T{trial.number}", trial.state, px, *measured, *values, *([trial.note] if has_notes else [])
         )
@@ -224,7 +242,7 @@ def sweep_enqueue(
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, "trial": trial, "parameters": parameters})
         return
-    values = ", ".join(f"{setting} {value}" for setting, value in parameters.items())
+    values = ", ".join(f"{setting} {value_text(value)}" for setting, value in parameters.items())
     console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")
 
 
