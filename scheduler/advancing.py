@@ -88,7 +88,7 @@ def _judge(plan: Plan, rows: Rows, here: Sequence[Trial], entries: Sequence[Entr
     stopped = [trial for run_id in decision.pruned for trial in by_run.get(run_id, ())]
     plan.pruned |= {trial.id: reason for trial in stopped if trial.id not in lucky}
     plan.going += _in_order(rows, by_run, decision)
-    plan.going += [trial for trial in here if trial.id in lucky]
+    plan.going += sorted((trial for trial in here if trial.id in lucky), key=lambda one: one.number)
 
 
 def _by_run(rows: Rows, here: Sequence[Trial]) -> dict[int, list[Trial]]:

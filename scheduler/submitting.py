@@ -74,7 +74,8 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
         chosen, _ = distinct(resolved.space, "random", resolved.growing.population - len(first), known=known)
     else:
         chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
-    trials = first + [NewTrial(parameters=parameters, origin=resolved.method) for parameters in chosen]
+    origin = resolved.method if resolved.growing is None else "random"  # that of its children is "grow"
+    trials = first + [NewTrial(parameters=parameters, origin=origin) for parameters in chosen]
     if limit is not None and len(trials) > limit:
         raise UserError(
             f"the grid has {len(trials)} trials and budget.max_trials is {limit}; "

@@ -71,7 +71,7 @@ def test_finalists_came_to_their_end_passed_every_gate_and_are_on_stage_runs_of_
             standing(4, 0.6),
             standing(5, 0.5),
         ],
-        goal="maximize",
+        objectives=BY_SCORE,
     )
     assert [one.number for one in finalists(found, 2)] == [1, 4]
     assert [one.number for one in finalists(found, 9)] == [1, 4, 5]

@@ -104,7 +104,7 @@ def when(condition: dict, **loss) -> dict:
         ("seed", 1.5, "seed = 1.5"),
         ("preset", "smal", "did you mean 'small'"),
         ("method", "tpe", "max_trials is missing"),
-        ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, tpe, gp, cmaes"),
+        ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, grow, tpe, gp, cmaes"),
         ("method", "gird", "did you mean 'grid'"),
         ("method", "random", "max_trials is missing"),
         ("branch", 3, "is not allowed with method: grid, which tries every late value already"),
