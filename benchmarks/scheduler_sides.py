@@ -18,6 +18,7 @@ from typing import Any
 
 from scheduler import reads, settling, submitting
 from scheduler.database import open_database
+from scheduler.objectives import Objective
 from scheduler.schema import migrate
 from scheduler.space import Parameter, SearchSpace
 from scheduler.store import Assignment, Store
@@ -32,8 +33,7 @@ def sweep(trials: int) -> ResolvedSweep:
     rates = {"distribution": "log_uniform", "low": 1e-4, "high": 3e-3}
     return ResolvedSweep(
         method="random",
-        metric="score",
-        goal="maximize",
+        objectives=(Objective(metric="score", goal="maximize"),),
         space=SearchSpace(
             data_key="d",
             seed=0,
