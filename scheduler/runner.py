@@ -75,8 +75,10 @@ class Runner:
         self._term: int | None = None
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
-        while not should_stop():
+        while True:
             try:
+                if should_stop():  # which may look at the database too
+                    return
                 self.turn()
             except DBAPIError as error:
                 # A turn can be done again from its beginning; who died meanwhile, the leases tell.

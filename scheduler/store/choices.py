@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import OPEN_SWEEPS, RunState, SweepState, TrialState
 from scheduler.store.rows import Fork
 from scheduler.store.sweeps import SweepWrites, lock_sweep, sweeps_of
@@ -109,5 +110,5 @@ class ChoiceWrites(SweepWrites):
 
 
 def _locked(table: sa.Table, column: sa.Column, row_id: int) -> sa.Select:
-    """The column of a row that is written next. SQLite has one writer anyway, and leaves out the FOR UPDATE."""
-    return sa.select(column).where(table.c.id == row_id).with_for_update()
+    """The column of a row that is written next."""
+    return locked(sa.select(column).where(table.c.id == row_id))

@@ -1,4 +1,4 @@
-"""A whole scheduler with its own Ray, to be killed: `python -m tests.drills.scheduler_process HOME WORKERS`."""
+"""A whole scheduler with its own Ray, to be killed: `python -m tests.drills.scheduler_process HOME WORKERS LEASE`."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ if __name__ == "__main__":
         home=home.path,
         database_url=home.database_url,
         cpu_shares=workers,
-        lease_seconds=3.0,
+        lease_seconds=float(sys.argv[3]),
         beat_seconds=0.5,
     )
     store = Store(database)

@@ -35,10 +35,10 @@ def place(home: Path, tmp_path: Path) -> Home:
 class Scheduler:
     """A scheduler process and its Ray."""
 
-    def __init__(self, home: Home, *, workers: int = 2) -> None:
+    def __init__(self, home: Home, *, workers: int = 2, lease_seconds: float = 3.0) -> None:
         environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(home.path.resolve() / "ray.token")}
         self.log = (home.path / f"scheduler-{time.monotonic_ns()}.log").open("w")
-        command = [sys.executable, "-m", "tests.drills.scheduler_process", str(home.path), str(workers)]
+        command = [sys.executable, "-m", "tests.drills.scheduler_process", home.path, str(workers), str(lease_seconds)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
 
     def kill(self) -> None:

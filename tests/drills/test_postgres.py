@@ -64,7 +64,7 @@ def test_a_whole_sweep_and_its_best_model(place, database, schedulers):
 @pytest.mark.ray
 def test_the_server_crashes_and_comes_back_while_workers_train(place, database, schedulers, server):
     sweep = submit(place, first=4800, second=2400)
-    schedulers.append(Scheduler(place))
+    schedulers.append(Scheduler(place, lease_seconds=30.0))  # as it is by default: longer than a restart
     pids = set()
     for after_images in (300, 1200):
         pids.add(until(lambda least=after_images: busy_worker(database, after_images=least), 300).pid)
