@@ -30,6 +30,8 @@ def settle(store: Store, sweep: Sweep) -> bool:
     database = store.database
     if sweep.state == SweepState.PAUSED:
         return False
+    if sweep.state == SweepState.STOPPING:
+        return _run_out(store, sweep)
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
     for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
         trials = reads.trials(database, sweep.id)
@@ -39,6 +41,15 @@ def settle(store: Store, sweep: Sweep) -> bool:
         if not _go_on(store, sweep, reads.trials(database, sweep.id), paths):
             break
     return not any(trial.is_open for trial in reads.trials(database, sweep.id))
+
+
+def _run_out(store: Store, sweep: Sweep) -> bool:
+    """Settle a sweep that was stopped: what is sealed is measured, and nothing more is begun."""
+    paths = reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key)
+    _request_evaluations(store, sweep, paths)
+    _end_trials(store, sweep, reads.trials(store.database, sweep.id), paths)
+    store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
+    return not any(trial.is_open for trial in reads.trials(store.database, sweep.id))
 
 
 def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[StageRun]]) -> None:
@@ -59,8 +70,10 @@ def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[
         if not trial.is_open or not path:
             continue
         last, final = path[-1], _final_resolution(sweep, trial)
-        if last.state in ENDS:
-            store.set_trial_states({trial.id: ENDS[last.state]}, reason=last.error)
+        # One before the last breaks where its state was collected and is being rebuilt.
+        broken = next((run for run in path if run.state in ENDS), None)
+        if broken is not None:
+            store.set_trial_states({trial.id: ENDS[broken.state]}, reason=broken.error)
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
                 store.set_trial_states({trial.id: TrialState.FAILED}, reason=last.evaluation.error)
@@ -183,11 +196,14 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
 
 
 def end_sweep(store: Store, sweep: Sweep) -> None:
-    """Mark a settled sweep as complete, or as failed where no trial came to a result."""
+    """Mark a settled sweep as complete, or as failed where no trial came to a result; one that was stopped as stopped.
+
+    A sweep that was given another trial meanwhile is left open.
+    """
     states = {trial.state for trial in reads.trials(store.database, sweep.id)}
     if states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
-        store.set_sweep_state(sweep.id, SweepState.COMPLETE)
+        store.end_sweep(sweep.id, SweepState.COMPLETE)
     elif states == {TrialState.CANCELED}:
-        store.set_sweep_state(sweep.id, SweepState.CANCELED)
+        store.end_sweep(sweep.id, SweepState.CANCELED)
     else:
-        store.set_sweep_state(sweep.id, SweepState.FAILED, error="no trial came to a result; see its trials")
+        store.end_sweep(sweep.id, SweepState.FAILED, error="no trial came to a result; see its trials")

@@ -21,7 +21,7 @@ from scheduler.store.rows import (
     StaleAttempt,
     init_uri,
 )
-from scheduler.store.sweeps import SweepWrites
+from scheduler.store.trials import TrialWrites
 from scheduler.store.workers import WorkerWrites
 
 __all__ = [
@@ -37,5 +37,5 @@ __all__ = [
 ]
 
 
-class Store(SweepWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(TrialWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
     """The writing side of one database; each file of this package has the writes of one subject."""

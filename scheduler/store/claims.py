@@ -102,7 +102,7 @@ class ClaimWrites(TreeWrites):
     def _training(self, connection: sa.Connection, run: sa.Row, attempt: sa.Row, lease_seconds: float) -> Assignment:
         parent = None
         if run.parent_id is not None:
-            parent = checkpoints_of(connection, run.parent_id, sealed_only=True)[0]
+            parent = checkpoints_of(connection, run.parent_id, sealed_only=True, whole_only=True)[0]
         sweep = connection.execute(
             sa.select(t.sweeps.c.data_name, t.sweeps.c.resolved).where(t.sweeps.c.id == attempt.sweep_id)
         ).one()
@@ -118,7 +118,7 @@ class ClaimWrites(TreeWrites):
             resolution=run.resolution,
             stage=run.stage,
             parent=parent,
-            checkpoints=checkpoints_of(connection, run.id),
+            checkpoints=checkpoints_of(connection, run.id, whole_only=True),
             lease_seconds=lease_seconds,
             checkpoint_seconds=sweep.resolved["checkpoint_seconds"],
             data_name=sweep.data_name,

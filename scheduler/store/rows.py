@@ -9,6 +9,10 @@ from typing import Any
 MAX_BACKOFF_SECONDS = 60.0
 # The event of a person's retry: the attempts before it no longer count against any budget.
 RETRIED = "stage_run.retried"
+# The event of a sealed stage run whose state was collected and is wanted again; faults before it do not count either.
+REBUILDING = "stage_run.rebuilding"
+# A checkpoint's content: everything to go on from, or the averaged weights alone.
+STATE, EMA = "state", "ema"
 
 
 class StaleAttempt(RuntimeError):  # noqa: N818 - a name for what happened, not for an error of the caller

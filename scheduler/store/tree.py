@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
-from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
-from scheduler.store.rows import Demand
+from scheduler.states import ACTIVE, ENDED, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
+from scheduler.store.rows import REBUILDING, STATE, Demand
 from scheduler.store.writes import Writes, record_event
 
 
@@ -21,7 +21,7 @@ class TreeWrites(Writes):
         """
         with self._transaction() as (connection, now):
             sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
-            if sweep_state not in OPEN_SWEEPS:
+            if sweep_state not in WANTING_SWEEPS:
                 return
             open_trials = connection.execute(
                 sa.select(t.trials.c.id, t.trials.c.state).where(
@@ -40,7 +40,9 @@ class TreeWrites(Writes):
                         trial_id=wanted.trial_id,
                         stage_run_id=stage_run_id,
                         priority=priority,
-                        paused=int(sweep_state == SweepState.PAUSED),
+                        paused=int(
+                            sweep_state == SweepState.PAUSED or states[wanted.trial_id] == TrialState.PAUSED
+                        ),
                         created=now,
                     )
                     .on_conflict_do_nothing()
@@ -56,9 +58,11 @@ class TreeWrites(Writes):
         parent_id = None
         if len(wanted.keys) > 1:
             parent = connection.execute(
-                sa.select(t.stage_runs.c.id, t.stage_runs.c.state).where(t.stage_runs.c.key == wanted.keys[-2])
+                sa.select(t.stage_runs.c.id, t.stage_runs.c.weights_sha256).where(
+                    t.stage_runs.c.key == wanted.keys[-2]
+                )
             ).one()
-            assert parent.state == RunState.DONE, "a stage run becomes a row once its parent is sealed"
+            assert parent.weights_sha256 is not None, "a stage run becomes a row once its parent is sealed"
             parent_id = parent.id
         stage_run_id = connection.execute(
             t.stage_runs.insert().values(
@@ -81,7 +85,8 @@ class TreeWrites(Writes):
 
     def _follow_demands(self, connection: sa.Connection, now: float, stage_run_id: int) -> None:
         """Bring a stage run's state and priority in line with the open trials that want it."""
-        state = connection.scalar(sa.select(t.stage_runs.c.state).where(t.stage_runs.c.id == stage_run_id))
+        run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == stage_run_id)).one()
+        state = run.state
         demands = connection.execute(
             sa.select(
                 sa.func.count().label("all"),
@@ -92,11 +97,15 @@ class TreeWrites(Writes):
             .where(t.demands.c.stage_run_id == stage_run_id, t.trials.c.state.in_(OPEN_TRIALS))
         ).one()
         target = None
-        if demands.unpaused and state in (RunState.WAITING, RunState.CANCELED):
+        startable = bool(demands.unpaused) and (
+            state not in (RunState.WAITING, RunState.CANCELED, RunState.READY)
+            or self._parent_is_whole(connection, now, run.parent_id)
+        )
+        if startable and state in (RunState.WAITING, RunState.CANCELED):
             target = RunState.READY
         elif not demands.all and state in (RunState.READY, RunState.WAITING):
-            target = RunState.CANCELED
-        elif not demands.unpaused and state == RunState.READY:
+            self._give_up(connection, now, run)
+        elif not startable and (state == RunState.READY or (demands.unpaused and state == RunState.CANCELED)):
             target = RunState.WAITING
         elif not demands.all and state in (RunState.LEASED, RunState.RUNNING):
             target = RunState.CANCELING
@@ -106,6 +115,57 @@ class TreeWrites(Writes):
             )
         if target is not None:
             self._move(connection, now, stage_run_id, target)
+
+    def _parent_is_whole(self, connection: sa.Connection, now: float, parent_id: int | None) -> bool:
+        """Whether a child can be trained on it: sealed, with its full state.
+
+        Where that was collected, rebuilding begins with the last ancestor that can be trained; each that is sealed again
+        wakes what waits for it.
+        """
+        if parent_id is None:
+            return True
+        # The row is held, so that its state is not collected between this look and the end of the transaction.
+        parent = connection.execute(
+            sa.select(t.stage_runs).where(t.stage_runs.c.id == parent_id).with_for_update()
+        ).one()
+        if parent.state != RunState.DONE:
+            return False
+        sealed = sa.select(t.checkpoints.c.content).where(
+            t.checkpoints.c.stage_run_id == parent_id, t.checkpoints.c.sealed == 1
+        )
+        if connection.scalar(sealed) == STATE:
+            return True
+        if self._parent_is_whole(connection, now, parent.parent_id):
+            record_event(connection, now, REBUILDING, stage_run_id=parent_id, after_attempt=parent.attempt)
+            self._move(connection, now, parent_id, RunState.READY, error=None, ready_at=0.0)
+            self._follow_demands(connection, now, parent_id)
+        return False
+
+    def _give_up(self, connection: sa.Connection, now: float, run: sa.Row, **values: Any) -> None:
+        """Nobody wants this training: it is canceled; what was sealed before is sealed still, and was being rebuilt."""
+        if run.weights_sha256 is None:
+            self._move(connection, now, run.id, RunState.CANCELED, **values)
+            return
+        sealed = (t.checkpoints.c.stage_run_id == run.id, t.checkpoints.c.sealed == 1)
+        connection.execute(t.checkpoints.update().where(*sealed).values(attempt=run.attempt))
+        images = connection.scalar(sa.select(t.checkpoints.c.images).where(*sealed))
+        self._move(connection, now, run.id, RunState.DONE, images=images, **values)
+        self._wake_waiting(connection, now)
+
+    def _wake_waiting(self, connection: sa.Connection, now: float) -> None:
+        """Look again at what waits although it is wanted: what it waits for may be whole now."""
+        wanted = (
+            sa.select(t.demands.c.id)
+            .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+            .where(
+                t.demands.c.stage_run_id == t.stage_runs.c.id,
+                t.demands.c.paused == 0,
+                t.trials.c.state.in_(OPEN_TRIALS),
+            )
+        )
+        waiting = sa.select(t.stage_runs.c.id).where(t.stage_runs.c.state == RunState.WAITING, wanted.exists())
+        for stage_run_id in connection.scalars(waiting.order_by(t.stage_runs.c.id)).all():
+            self._follow_demands(connection, now, stage_run_id)
 
     def _move(self, connection: sa.Connection, now: float, stage_run_id: int, state: RunState, **values: Any) -> None:
         """Change a stage run's state together with its event; the trigger refuses illegal moves."""
@@ -134,14 +194,13 @@ class TreeWrites(Writes):
 
     def _drop_demands(self, connection: sa.Connection, now: float, trial_id: int) -> None:
         """Forget what an ended trial wanted; demands for what was sealed or broke stay, as its history."""
-        untrained = sa.select(t.stage_runs.c.id).where(
+        unfinished = sa.select(t.stage_runs.c.id).where(
             t.stage_runs.c.id == t.demands.c.stage_run_id,
             t.stage_runs.c.state.not_in((RunState.DONE, RunState.FAILED, RunState.DIVERGED)),
         )
-        wanted = connection.scalars(
-            t.demands.delete()
-            .where(t.demands.c.trial_id == trial_id, untrained.exists())
-            .returning(t.demands.c.stage_run_id)
-        ).all()
+        of_trial = (t.demands.c.trial_id == trial_id, unfinished.exists())
+        wanted = connection.scalars(sa.select(t.demands.c.stage_run_id).where(*of_trial)).all()
+        untrained = unfinished.where(t.stage_runs.c.weights_sha256.is_(None))
+        connection.execute(t.demands.delete().where(t.demands.c.trial_id == trial_id, untrained.exists()))
         for stage_run_id in wanted:
             self._follow_demands(connection, now, stage_run_id)
