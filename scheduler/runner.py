@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import Row
 
 from scheduler import promoting, reads, settling
+from scheduler.collecting import CollectorThread
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
@@ -67,6 +68,7 @@ class Runner:
         self._database, self._store, self._pool, self._settings = database, store, pool, settings
         self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._term: int | None = None
+        self._collector = CollectorThread(Home(path=settings.home), store)
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
         while not should_stop():
@@ -93,6 +95,7 @@ class Runner:
                 promoting.promote_best(self._store, sweep, self._make_bundle)
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
+        self._collector.turn()
 
     def _data_folder(self, sweep: Sweep) -> Path:
         return self._settings.home / "data" / sweep.data_name
@@ -127,6 +130,7 @@ class Runner:
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""
         self._pool.stop()
+        self._collector.close()
         if self._term is not None:
             self._store.resign(self._holder, self._term)
 

@@ -11,6 +11,7 @@ The rules that hold under any crash:
 from scheduler.store.claims import ClaimWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
+from scheduler.store.retention import RetentionWrites
 from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
@@ -21,7 +22,6 @@ from scheduler.store.rows import (
     StaleAttempt,
     init_uri,
 )
-from scheduler.store.trials import TrialWrites
 from scheduler.store.workers import WorkerWrites
 
 __all__ = [
@@ -37,5 +37,5 @@ __all__ = [
 ]
 
 
-class Store(TrialWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(RetentionWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -19,6 +19,7 @@ from scheduler.store.rows import (
     RetryBudget,
 )
 from scheduler.store.tree import TreeWrites
+from scheduler.store.writes import record_event
 
 # Attempts that count against the infrastructure budget; Outcome.ERROR counts against the code's.
 MACHINE_FAULTS = (Outcome.LOST, Outcome.HUNG, Outcome.OOM, Outcome.INFRASTRUCTURE)
@@ -130,8 +131,8 @@ class AttemptWrites(TreeWrites):
         if not same and len(classes) == 1:
             error = (
                 f"rebuilt with other weights ({weights_sha256[:12]}...) than it was sealed with "
-                f"({row.weights_sha256[:12]}...) in the same class of numerics ({min(classes)}): the same recipe must give the same bits; "
-                "the averaged weights that were kept are still there"
+                f"({row.weights_sha256[:12]}...) in the same class of numerics ({min(classes)}), where the same recipe "
+                "must give the same bits; the averaged weights that were kept are still there"
             )
             self._end_attempt(connection, now, row, Outcome.ERROR, error)
             self._move(connection, now, row.id, RunState.FAILED, error=error, seconds=row.seconds + seconds)
@@ -300,7 +301,7 @@ def _insert_checkpoint(
 
 
 def _forgiven(connection: sa.Connection, stage_run_id: int) -> int:
-    """The number of the last attempt before a person's latest retry, or the latest rebuilding; 0 where there was none."""
+    """The number of the last attempt before a person's latest retry or the latest rebuilding; 0 without any."""
     payload = connection.scalar(
         sa.select(t.events.c.payload)
         .where(t.events.c.stage_run_id == stage_run_id, t.events.c.kind.in_((RETRIED, REBUILDING)))

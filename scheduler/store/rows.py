@@ -1,6 +1,6 @@
 """What goes into the store and comes out of it: plain values, some of which travel to workers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -94,3 +94,9 @@ class RetryBudget:
 
     infrastructure: int = 10
     code: int = 1
+
+
+def batches(ids: Sequence[int], size: int = 500) -> Iterator[tuple[int, ...]]:
+    """The ids in their order, so many at a time: a statement takes a limited number of values."""
+    for first in range(0, len(ids), size):
+        yield tuple(ids[first : first + size])

@@ -161,7 +161,9 @@ class SweepWrites(TreeWrites):
         """
         unmeasured = (
             sa.select(t.evaluations.c.id)
-            .where(t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.state.in_((RunState.READY, *ACTIVE)))
+            .where(
+                t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.state.in_((RunState.READY, *ACTIVE))
+            )
             .exists()
         )
         measured = sa.select(t.evaluations.c.id).where(t.evaluations.c.stage_run_id == t.stage_runs.c.id).exists()
@@ -195,9 +197,7 @@ class SweepWrites(TreeWrites):
         One that was stopped ends as stopped, with the reason it was stopped for.
         """
         with self._transaction() as (connection, now):
-            sweep = connection.execute(
-                sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id).with_for_update()
-            ).one()
+            sweep = connection.execute(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id).with_for_update()).one()
             still_open = sa.select(t.trials.c.id).where(
                 t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
             )

@@ -40,9 +40,7 @@ class TreeWrites(Writes):
                         trial_id=wanted.trial_id,
                         stage_run_id=stage_run_id,
                         priority=priority,
-                        paused=int(
-                            sweep_state == SweepState.PAUSED or states[wanted.trial_id] == TrialState.PAUSED
-                        ),
+                        paused=int(sweep_state == SweepState.PAUSED or states[wanted.trial_id] == TrialState.PAUSED),
                         created=now,
                     )
                     .on_conflict_do_nothing()
@@ -58,9 +56,7 @@ class TreeWrites(Writes):
         parent_id = None
         if len(wanted.keys) > 1:
             parent = connection.execute(
-                sa.select(t.stage_runs.c.id, t.stage_runs.c.weights_sha256).where(
-                    t.stage_runs.c.key == wanted.keys[-2]
-                )
+                sa.select(t.stage_runs.c.id, t.stage_runs.c.weights_sha256).where(t.stage_runs.c.key == wanted.keys[-2])
             ).one()
             assert parent.weights_sha256 is not None, "a stage run becomes a row once its parent is sealed"
             parent_id = parent.id
@@ -119,8 +115,8 @@ class TreeWrites(Writes):
     def _parent_is_whole(self, connection: sa.Connection, now: float, parent_id: int | None) -> bool:
         """Whether a child can be trained on it: sealed, with its full state.
 
-        Where that was collected, rebuilding begins with the last ancestor that can be trained; each that is sealed again
-        wakes what waits for it.
+        Where that was collected, rebuilding begins with the first ancestor that can be trained; each that is sealed
+        again wakes what waits for it.
         """
         if parent_id is None:
             return True

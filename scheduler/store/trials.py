@@ -12,12 +12,12 @@ from scheduler.store.writes import record_event
 
 class TrialWrites(SweepWrites):
     def add_trial(self, sweep_id: int, trial: NewTrial, *, of: str, by: str) -> int | None:
-        """The number of a person's new trial; an ended sweep is open again. None where the sweep is just being stopped.
+        """The number of a person's new trial; an ended sweep is open again. None where the sweep is being stopped.
 
         of: the trial that it comes from.
         """
         with self._transaction() as (connection, now):
-            if self._held(connection, sweep_id) == SweepState.STOPPING:
+            if self._held(connection, sweep_id) in (None, SweepState.STOPPING):
                 return None
             self._insert_trials(connection, now, sweep_id, [trial])
             self._reopen(connection, now, sweep_id)
@@ -54,8 +54,8 @@ class TrialWrites(SweepWrites):
                 self._follow_demands(connection, now, stage_run_id)
             return True
 
-    def _held(self, connection: sa.Connection, sweep_id: int) -> str:
-        """A sweep's state, which nobody changes before this transaction ends."""
+    def _held(self, connection: sa.Connection, sweep_id: int) -> str | None:
+        """A sweep's state, which nobody changes before this transaction ends; None where it is gone."""
         return connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id).with_for_update())
 
     def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
