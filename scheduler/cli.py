@@ -13,14 +13,15 @@ from rich.table import Table
 
 from scheduler import promoting, reads
 from scheduler.demo_folder import demo_folder
+from scheduler.gc_cli import gc_command
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
-from scheduler.sweep_cli import sweep_app
+from scheduler.reproduce_cli import trial_app
+from scheduler.sweep_acts_cli import sweep_app
 from scheduler.sweepfile import read_sweep_file
-from scheduler.trial_cli import trial_app
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
@@ -52,6 +53,7 @@ app.command("evaluate")(evaluate_command)
 app.command("rank")(rank_command)
 app.command("card")(card_command)
 app.command("timelapse")(timelapse_command)
+app.command("gc")(gc_command)
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""The commands `t2f sweep`: submit, list, show, pause, resume, cancel."""
+"""The commands `t2f sweep` that submit, list and show; `sweep_acts_cli.py` has those that act on one."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scheduler import commands, reads, submitting
+from scheduler import reads, submitting
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.reads import Sweep
@@ -27,7 +27,7 @@ from t2f.cli import (
 from t2f.data import PreparedData, check_source
 from t2f.evaluate_cli import judge_line
 
-sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, pause, resume, cancel.")
+sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
 
 
 @sweep_app.command("submit")
@@ -161,27 +161,3 @@ def sweep_show(
         values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
         table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values)
     console.print(table)
-
-
-@sweep_app.command("pause")
-def sweep_pause(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """Start no new stage runs of a sweep; what runs goes on."""
-    store = Store(Home(path=home).open())
-    commands.pause_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: paused")
-
-
-@sweep_app.command("resume")
-def sweep_resume(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """Go on with a paused sweep."""
-    store = Store(Home(path=home).open())
-    commands.resume_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: running")
-
-
-@sweep_app.command("cancel")
-def sweep_cancel(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """End a sweep now; stage runs that other sweeps want go on."""
-    store = Store(Home(path=home).open())
-    commands.cancel_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: canceled")
