@@ -1,21 +1,32 @@
 """New trials that come from one there is: a clone, a fork below one of its stages, an extension beyond its end."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler import reads, trial_reads
 from scheduler.reads import Sweep, Trial
 from scheduler.space import Deviation, SearchSpace
-from scheduler.states import TrialState
+from scheduler.states import SweepState, TrialState
 from scheduler.store import NewTrial, Store
 from t2f.errors import UserError
 from t2f.settings import Value, checked_value, require_setting, scope_of
 from t2f.spec import RESOLUTIONS, StagePlan, StageSpec, stage_keys
 
 
-def clone_trial(store: Store, trial: Trial, *, values: Mapping[str, Any], seed: int | None = None, by: str) -> str:
-    """A new trial with the same parameters but for these settings, or another seed; the name it got.
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A trial that comes from another one."""
+
+    name: str | None  # None where it was a dry run
+    of: str
+    stages: Mapping[int, bool]  # px -> whether it is trained already, and so costs nothing
+
+
+def clone_trial(
+    store: Store, trial: Trial, *, values: Mapping[str, Any], seed: int | None = None, by: str, dry_run: bool = False
+) -> Branch:
+    """A new trial with the same parameters but for these settings, or another seed.
 
     It is judged at rungs as any other.
     """
@@ -30,11 +41,15 @@ def clone_trial(store: Store, trial: Trial, *, values: Mapping[str, Any], seed: 
             "give --set NAME=VALUE that changes something, or --seed"
         )
     attributes = _attributes(deviation, of=trial.name)
-    return _add(store, sweep, trial, NewTrial(parameters=parameters, origin="clone", attributes=attributes), by=by)
+    return _add(
+        store, sweep, NewTrial(parameters=parameters, origin="clone", attributes=attributes), by=by, dry_run=dry_run
+    )
 
 
-def fork_trial(store: Store, trial: Trial, resolution: int, *, values: Mapping[str, Any], by: str) -> str:
-    """A new trial on a trial's sealed stage of so many px, with other settings from the next stage on; its name.
+def fork_trial(
+    store: Store, trial: Trial, resolution: int, *, values: Mapping[str, Any], by: str, dry_run: bool = False
+) -> Branch:
+    """A new trial on a trial's sealed stage of so many px, with other settings from the next stage on.
 
     It goes to its end whatever others reach.
     """
@@ -74,7 +89,7 @@ def fork_trial(store: Store, trial: Trial, resolution: int, *, values: Mapping[s
         )
     attributes = _attributes(deviation, of=origin, skips_rungs=True)
     new = NewTrial(parameters=trial.parameters, origin="fork", attributes=attributes)
-    return _add(store, sweep, trial, new, by=by)
+    return _add(store, sweep, new, by=by, dry_run=dry_run)
 
 
 def extend_trial(
@@ -86,8 +101,9 @@ def extend_trial(
     images_beyond: tuple[int, ...] = (),
     prepared_to: int,
     by: str,
-) -> str:
-    """A new trial that goes on where a complete one ended, or a pruned one was stopped; its name.
+    dry_run: bool = False,
+) -> Branch:
+    """A new trial that goes on where a complete one ended, or a pruned one was stopped.
 
     images: of its last stage, more than it had; the stage is trained again from its start, on the one before it, since
     its length is part of its recipe. to: the px of its new last stage; images_beyond: of each stage that this adds, or
@@ -111,9 +127,8 @@ def extend_trial(
         raise UserError("--kimg says how long the further stages are; give --to PX with it")
     deviation = trial.deviation if plan == _plan(sweep, trial) else replace(trial.deviation, plan=plan)
     attributes = _attributes(deviation, of=trial.name, skips_rungs=True)
-    sweep.resolved.space.stages(trial.parameters, deviation)  # refuses a plan that the settings do not fit
     new = NewTrial(parameters=trial.parameters, origin="extension", attributes=attributes)
-    return _add(store, sweep, trial, new, by=by)
+    return _add(store, sweep, new, by=by, dry_run=dry_run)
 
 
 def _longer(trial: Trial, plan: StagePlan, images: int) -> StagePlan:
@@ -193,11 +208,23 @@ def _attributes(deviation: Deviation, *, of: str, skips_rungs: bool = False) -> 
     return attributes
 
 
-def _add(store: Store, sweep: Sweep, trial: Trial, new: NewTrial, *, by: str) -> str:
-    number = store.add_trial(sweep.id, new, of=new.attributes["of"], by=by)
+def _add(store: Store, sweep: Sweep, new: NewTrial, *, by: str, dry_run: bool) -> Branch:
+    of = new.attributes["of"]
+    stages = sweep.resolved.space.stages(new.parameters, Deviation.from_json(new.attributes.get("deviation", {})))
+    keys = stage_keys(stages)
+    trained = trial_reads.trained_keys(store.database, keys)
+    number = 0
+    if not dry_run:
+        number = store.add_trial(sweep.id, new, of=of, by=by)
+    elif sweep.state == SweepState.STOPPING:
+        number = None
     if number is None:
         raise UserError(
             f"the sweep {sweep.name!r} is being stopped or is gone; wait until it has stopped "
             f"(t2f sweep show {sweep.name}), then it takes trials again"
         )
-    return f"{sweep.name}/T{number}"
+    return Branch(
+        name=None if dry_run else f"{sweep.name}/T{number}",
+        of=of,
+        stages={stage.resolution: key in trained for stage, key in zip(stages, keys, strict=True)},
+    )

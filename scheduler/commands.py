@@ -4,7 +4,7 @@ This is the door; acts that are stories of their own have their files.
 """
 
 from scheduler import reads
-from scheduler.branching import clone_trial, extend_trial, fork_trial
+from scheduler.branching import Branch, clone_trial, extend_trial, fork_trial
 from scheduler.deleting import Deletion, delete_sweep
 from scheduler.editing import Edit, edit_sweep
 from scheduler.reads import Sweep, Trial
@@ -13,6 +13,7 @@ from scheduler.store import Store
 from t2f.errors import UserError
 
 __all__ = [
+    "Branch",
     "Deletion",
     "Edit",
     "cancel_sweep",

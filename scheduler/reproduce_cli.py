@@ -20,7 +20,7 @@ def trial_reproduce(
     through: Annotated[int | None, typer.Option(help="The last stage, in px; default: the last sealed.")] = None,
     scratch: Annotated[
         Path | None,
-        typer.Option(help="A folder to train in, to go on after an interruption; default: a temporary one."),
+        typer.Option(help="A folder to train and go on in; default: a temporary one."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,

@@ -10,7 +10,7 @@ from scheduler.home import Home
 from scheduler.models import sweep_data
 from scheduler.store import Store
 from scheduler.trial_cli import trial_app
-from t2f.cli import DEFAULT_HOME, AsJson, HomeOption, console, print_json
+from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
 from t2f.errors import UserError
 from t2f.trainfile import read_override
 
@@ -60,13 +60,17 @@ def trial_clone(
     set_values: SetValues = None,
     seed: Annotated[int | None, typer.Option(help="Another seed: nothing is shared then.")] = None,
     home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a trial with the same parameters but for those that are set."""
     store = Store(Home(path=home).open())
     trial = reads.trial(store.database, name)
     values = dict(map(read_override, set_values or []))
-    say(commands.clone_trial(store, trial, values=values, seed=seed, by=getpass.getuser()), trial.name, as_json=as_json)
+    say(
+        commands.clone_trial(store, trial, values=values, seed=seed, by=getpass.getuser(), dry_run=dry_run),
+        as_json=as_json,
+    )
 
 
 @trial_app.command("fork")
@@ -74,6 +78,7 @@ def trial_fork(
     source: Annotated[str, typer.Option("--from", help="SWEEP/T12@32: the trial, and the px of a sealed stage.")],
     set_values: SetValues = None,
     home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a trial on a sealed stage of another, with other settings from the next stage on."""
@@ -83,8 +88,10 @@ def trial_fork(
     store = Store(Home(path=home).open())
     trial = reads.trial(store.database, name)
     values = dict(map(read_override, set_values or []))
-    new = commands.fork_trial(store, trial, int(resolution), values=values, by=getpass.getuser())
-    say(new, f"{trial.name}@{resolution}", as_json=as_json)
+    say(
+        commands.fork_trial(store, trial, int(resolution), values=values, by=getpass.getuser(), dry_run=dry_run),
+        as_json=as_json,
+    )
 
 
 @trial_app.command("extend")
@@ -94,6 +101,7 @@ def trial_extend(
     to: Annotated[int | None, typer.Option(help="The px of a new last stage.")] = None,
     kimg: Annotated[str | None, typer.Option(help="Thousands of images of each further stage: 40, or 40,80.")] = None,
     home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a trial that goes on where a complete one ended, or a pruned one was stopped."""
@@ -109,8 +117,9 @@ def trial_extend(
         images_beyond=further_images(kimg),
         prepared_to=prepared_to,
         by=getpass.getuser(),
+        dry_run=dry_run,
     )
-    say(new, trial.name, as_json=as_json)
+    say(new, as_json=as_json)
 
 
 def further_images(kimg: str | None) -> tuple[int, ...]:
@@ -124,8 +133,15 @@ def further_images(kimg: str | None) -> tuple[int, ...]:
     return found
 
 
-def say(new: str, of: str, *, as_json: bool) -> None:
+def say(branch: commands.Branch, *, as_json: bool) -> None:
     if as_json:
-        print_json({"trial": new, "of": of})
+        print_json({"trial": branch.name, "of": branch.of, "dry_run": branch.name is None, "trained": branch.stages})
         return
-    console.print(f"{new}: added, from {of}")
+    shared = [f"{resolution}" for resolution, is_trained in branch.stages.items() if is_trained]
+    new = [f"{resolution}" for resolution, is_trained in branch.stages.items() if not is_trained]
+    done = "would add a trial" if branch.name is None else f"{branch.name}: added"
+    console.print(f"{done}, from {branch.of}; trained already: {px(shared)}; to train: {px(new)}")
+
+
+def px(resolutions: list[str]) -> str:
+    return f"{', '.join(resolutions)} px" if resolutions else "nothing"

@@ -22,6 +22,15 @@ def stage_runs_of(database: Database, trial_id: int) -> Sequence[sa.Row]:
         return connection.execute(statement).all()
 
 
+def trained_keys(database: Database, keys: Sequence[str]) -> set[str]:
+    """Those of the keys whose stage runs are sealed."""
+    statement = sa.select(t.stage_runs.c.key).where(
+        t.stage_runs.c.key.in_(keys), t.stage_runs.c.weights_sha256.is_not(None)
+    )
+    with database.read.begin() as connection:
+        return set(connection.scalars(statement))
+
+
 def events_of(database: Database, trial_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[sa.Row]:
     """The events of a trial and of its stage runs, the oldest first: those with an id above `after`."""
     runs = sa.select(t.demands.c.stage_run_id).where(t.demands.c.trial_id == trial_id)
