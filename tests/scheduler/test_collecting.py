@@ -26,43 +26,43 @@ def tensors(seed: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def home(tmp_path) -> Home:
+def place(tmp_path) -> Home:
     return Home(path=tmp_path)
 
 
 @pytest.fixture
-def ended(store, submit, worker, home):
+def ended(store, submit, worker, place):
     """A sweep of one trial at its end; each stage run with two checkpoints inside and a sealed one, real files."""
     sweep = submit(text=ONE_TRIAL)
     while not settling.settle(store, sweep):
         while (job := claim(store, worker)) is not None:
             start(store, job)
             if job.kind == "train":
-                train(store, home, job)
+                train(store, place, job)
             else:
                 finish(store, job)
     settling.end_sweep(store, sweep)
-    age(home)
+    age(place)
     return reads.sweep(store.database, "s")
 
 
-def train(store, home: Home, job) -> None:
+def train(store, place: Home, job) -> None:
     for images in (16, 24, 40):
         uri = f"stage_runs/{job.stage_run_id}/{job.attempt}/{images}.safetensors"
-        saved = save_tensors(home.files / uri, tensors(images), {"images": images})
+        saved = save_tensors(place.files / uri, tensors(images), {"images": images})
         row = {"images": images, "uri": uri, "sha256": saved.sha256, "num_bytes": saved.num_bytes}
         if images < 40:
             store.add_checkpoint(job.stage_run_id, job.attempt, **row)
     store.seal(job.stage_run_id, job.attempt, weights_sha256="w" * 64, seconds=1.0, **row)
 
 
-def age(home: Home) -> None:
-    for path in home.files.rglob("*"):
+def age(place: Home) -> None:
+    for path in place.files.rglob("*"):
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
-def on_disk(home: Home) -> set[str]:
-    return {str(path.relative_to(home.files)) for path in home.files.rglob("*") if path.is_file()}
+def on_disk(place: Home) -> set[str]:
+    return {str(path.relative_to(place.files)) for path in place.files.rglob("*") if path.is_file()}
 
 
 def in_rows(store) -> dict[str, str]:
@@ -70,59 +70,59 @@ def in_rows(store) -> dict[str, str]:
         return {row.uri: row.content for row in connection.execute(sa.select(t.checkpoints))}
 
 
-def assert_whole(store, home: Home) -> None:
+def assert_whole(store, place: Home) -> None:
     """Every row has its file, with the hash it says."""
     with store.database.read.begin() as connection:
         for row in connection.execute(sa.select(t.checkpoints)):
-            loaded, _ = load_tensors(home.files / row.uri, sha256=row.sha256)
+            loaded, _ = load_tensors(place.files / row.uri, sha256=row.sha256)
             expected = tensors(row.images)
             assert torch.equal(loaded["ema.w"], expected["ema.w"])
             assert set(loaded) == ({"ema.w"} if row.content == "ema" else set(expected))
-            assert (home.files / row.uri).stat().st_size == row.bytes
+            assert (place.files / row.uri).stat().st_size == row.bytes
 
 
-def test_without_a_quota_only_what_lies_inside_stages_shrinks(store, ended, home):
-    before = on_disk(home)
-    planned = collect(home, store, quota=None, dry_run=True)
-    assert on_disk(home) == before
-    assert not (home.path / "gc.lock").exists()
-    done = collect(home, store, quota=None)
+def test_without_a_quota_only_what_lies_inside_stages_shrinks(store, ended, place):
+    before = on_disk(place)
+    planned = collect(place, store, quota=None, dry_run=True)
+    assert on_disk(place) == before
+    assert not (place.path / "gc.lock").exists()
+    done = collect(place, store, quota=None)
     assert done == planned
     assert {item.action for item in done.items} == {"shrunk"}
-    assert on_disk(home) == set(in_rows(store))
+    assert on_disk(place) == set(in_rows(store))
     assert sorted(in_rows(store).values()) == ["ema"] * 6 + ["state"] * 3
-    assert_whole(store, home)
-    assert collect(home, store, quota=None).items == ()
+    assert_whole(store, place)
+    assert collect(place, store, quota=None).items == ()
 
 
-def test_over_the_quota_the_full_states_go_the_oldest_first(store, ended, home):
-    thin = collect(home, store, quota=None)
-    total = sum((home.files / uri).stat().st_size for uri in in_rows(store))
+def test_over_the_quota_the_full_states_go_the_oldest_first(store, ended, place):
+    thin = collect(place, store, quota=None)
+    total = sum((place.files / uri).stat().st_size for uri in in_rows(store))
     assert thin.checkpoint_bytes - thin.freed == total
-    planned = collect(home, store, quota=total - 1, dry_run=True)
-    done = collect(home, store, quota=total - 1)
+    planned = collect(place, store, quota=total - 1, dry_run=True)
+    done = collect(place, store, quota=total - 1)
     assert done == planned
     assert [item.uri for item in done.items] == ["stage_runs/1/1/40.safetensors"]
     assert "over the quota" in done.items[0].why
-    collect(home, store, quota=0)
+    collect(place, store, quota=0)
     assert set(in_rows(store).values()) == {"ema"}
-    assert on_disk(home) == set(in_rows(store))
-    assert_whole(store, home)
+    assert on_disk(place) == set(in_rows(store))
+    assert_whole(store, place)
     with store.database.read.begin() as connection:
         kinds = connection.scalars(sa.select(t.events.c.kind)).all()
     assert kinds.count("stage_run.collected") == 3
 
 
-def test_a_dry_run_of_everything_says_what_the_run_then_frees(store, ended, home):
-    planned = collect(home, store, quota=0, dry_run=True)
-    assert collect(home, store, quota=0).freed == planned.freed
+def test_a_dry_run_of_everything_says_what_the_run_then_frees(store, ended, place):
+    planned = collect(place, store, quota=0, dry_run=True)
+    assert collect(place, store, quota=0).freed == planned.freed
 
 
-def test_nothing_below_an_open_trial_is_collected(store, ended, home):
+def test_nothing_below_an_open_trial_is_collected(store, ended, place):
     trial = reads.trial(store.database, "s/T0")
     commands.fork_trial(store, trial, 8, values={"generator.learning_rate": 0.004}, by="ada")
     settling.settle(store, reads.sweep(store.database, "s"))
-    collect(home, store, quota=0)
+    collect(place, store, quota=0)
     sealed = {uri: content for uri, content in in_rows(store).items() if "/40" in uri}
     assert sealed == {
         "stage_runs/1/1/40.safetensors": "state",
@@ -142,7 +142,7 @@ POINTS = ("write_excerpt", "shrink", "drop", "remove_files")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("nth", [0, 3])
 def test_a_kill_at_any_point_leaves_every_row_its_file_and_the_next_collection_finds_the_rest(
-    store, ended, home, monkeypatch, point, after, nth
+    store, ended, place, monkeypatch, point, after, nth
 ):
     # An abandoned stage run too, of which everything goes.
     with store.database.write.begin() as connection:
@@ -170,58 +170,58 @@ def test_a_kill_at_any_point_leaves_every_row_its_file_and_the_next_collection_f
         left[0] = 0
         monkeypatch.setattr(Store, "drop_checkpoints", killing(Store.drop_checkpoints))
     with pytest.raises(Killed):
-        collect(home, store, quota=0)
-    assert_whole(store, home)
+        collect(place, store, quota=0)
+    assert_whole(store, place)
     monkeypatch.undo()
-    age(home)
-    collect(home, store, quota=0)
-    assert_whole(store, home)
-    assert on_disk(home) == set(in_rows(store))
+    age(place)
+    collect(place, store, quota=0)
+    assert_whole(store, place)
+    assert on_disk(place) == set(in_rows(store))
 
 
-def test_files_that_no_row_names_go_once_they_are_old(store, ended, home):
-    collect(home, store, quota=None)
-    age(home)
+def test_files_that_no_row_names_go_once_they_are_old(store, ended, place):
+    collect(place, store, quota=None)
+    age(place)
     for name in ("stage_runs/9/1/8.safetensors", "stage_runs/1/1/.40.safetensors.77", "models/s/T0-8px-x.safetensors"):
-        (home.files / name).parent.mkdir(parents=True, exist_ok=True)
-        (home.files / name).write_bytes(b"12345")
-    assert collect(home, store, quota=None).items == (), "a row may be on its way"
-    age(home)
-    done = collect(home, store, quota=None)
+        (place.files / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.files / name).write_bytes(b"12345")
+    assert collect(place, store, quota=None).items == (), "a row may be on its way"
+    age(place)
+    done = collect(place, store, quota=None)
     assert {item.why for item in done.items} == {"no row names it"}
     assert done.freed == 15
-    assert on_disk(home) == set(in_rows(store))
-    assert not (home.files / "stage_runs" / "9").exists()
+    assert on_disk(place) == set(in_rows(store))
+    assert not (place.files / "stage_runs" / "9").exists()
 
 
-def test_samples_models_and_what_sweeps_start_from_are_named(store, ended, home):
-    collect(home, store, quota=None)
+def test_samples_models_and_what_sweeps_start_from_are_named(store, ended, place):
+    collect(place, store, quota=None)
     uris = ["evaluations/1/1/samples.png", "evaluations/1/1/parts.json", "models/s/m.safetensors"]
     for uri in uris:
-        (home.files / uri).parent.mkdir(parents=True, exist_ok=True)
-        (home.files / uri).write_bytes(b"1")
+        (place.files / uri).parent.mkdir(parents=True, exist_ok=True)
+        (place.files / uri).write_bytes(b"1")
     with store.database.write.begin() as connection:
         samples = {"uri": uris[0], "parts": {"uri": uris[1]}}
         connection.execute(t.evaluations.update().where(t.evaluations.c.id == 1).values(samples=samples))
     trial = reads.trial(store.database, "s/T0")
     store.register_model(name="s", trial_id=trial.id, stage_run_id=1, uri=uris[2], sha256="", aliases=["best"])
-    age(home)
-    assert collect(home, store, quota=None).items == ()
+    age(place)
+    assert collect(place, store, quota=None).items == ()
 
 
-def test_a_damaged_state_is_left_and_said(store, ended, home):
-    collect(home, store, quota=None)
-    (home.files / "stage_runs/1/1/40.safetensors").write_bytes(b"damaged")
-    (home.files / "stage_runs/2/1/40.safetensors").unlink()
-    done = collect(home, store, quota=0)
+def test_a_damaged_state_is_left_and_said(store, ended, place):
+    collect(place, store, quota=None)
+    (place.files / "stage_runs/1/1/40.safetensors").write_bytes(b"damaged")
+    (place.files / "stage_runs/2/1/40.safetensors").unlink()
+    done = collect(place, store, quota=0)
     assert [item.uri for item in done.items] == ["stage_runs/3/1/40.safetensors"]
     assert len(done.problems) == 2
     assert in_rows(store)["stage_runs/1/1/40.safetensors"] == "state"
 
 
-def test_one_collection_at_a_time(store, ended, home):
-    with collecting._alone(home), pytest.raises(UserError, match="being collected by another process"):
-        collect(home, store, quota=0)
+def test_one_collection_at_a_time(store, ended, place):
+    with collecting._alone(place), pytest.raises(UserError, match="being collected by another process"):
+        collect(place, store, quota=0)
     assert set(in_rows(store).values()) == {"state"}
 
 
@@ -234,26 +234,26 @@ def test_bytes_are_read(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "5 parsecs", "1,5GB", "nan"])
-def test_what_is_no_number_of_bytes_is_refused(text, home):
+def test_what_is_no_number_of_bytes_is_refused(text, place):
     with pytest.raises(UserError, match="write it like 50GB"):
-        set_home_quota(home, text)
-    assert home_quota(home) is None
+        set_home_quota(place, text)
+    assert home_quota(place) is None
 
 
-def test_the_home_s_quota(home):
-    set_home_quota(home, "50GB")
-    assert home_quota(home) == 50 * 10**9
-    set_home_quota(home, None)
-    assert home_quota(home) is None
+def test_the_home_s_quota(place):
+    set_home_quota(place, "50GB")
+    assert home_quota(place) == 50 * 10**9
+    set_home_quota(place, None)
+    assert home_quota(place) is None
 
 
-def test_a_running_scheduler_collects_by_itself(store, ended, home):
-    set_home_quota(home, "0")
-    thread = collecting.CollectorThread(home, store, every_seconds=0.0)
+def test_a_running_scheduler_collects_by_itself(store, ended, place):
+    set_home_quota(place, "0")
+    thread = collecting.CollectorThread(place, store, every_seconds=0.0)
     thread.turn()
     thread.close()
     assert set(in_rows(store).values()) == {"ema"}
-    waits = collecting.CollectorThread(home, store, every_seconds=100.0)
+    waits = collecting.CollectorThread(place, store, every_seconds=100.0)
     waits.turn()
     waits.close()
     assert ema_uri("a/b.safetensors") == "a/b.ema.safetensors"
