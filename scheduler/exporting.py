@@ -112,7 +112,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    safe = f"'{text}" if text.startswith(FORMULA) else text
+    return safe.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r ends a line for some readers
 
 
 def export_sweep(database: Database, sweep: Sweep, *, format: str, out: Path | None) -> str | None:

@@ -40,7 +40,7 @@ class Import:
     def text(self) -> str:
         """The sweep file as YAML, the notes as comments above it."""
         head = "".join(f"# {note}\n" for note in self.notes)
-        return head + yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True)
+        return head + yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def import_wandb(content: Mapping[str, Any], *, source: str, dataset: str) -> Import:
