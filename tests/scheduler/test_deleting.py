@@ -9,7 +9,7 @@ from scheduler import commands, deleting, reads, settling
 from scheduler import tables as t
 from scheduler.states import SweepState, TrialState
 from t2f.errors import UserError
-from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.acting import claim, start, work_off
 from tests.scheduler.conftest import DEMO_LIKE
 
 OTHER = DEMO_LIKE.replace("values: [0.001, 0.002, 0.004]", "values: [0.001, 0.003]")

@@ -1,4 +1,4 @@
-"""A collected stage run that is needed again: made ready, trained, compared, or given up, whatever happens meanwhile."""
+"""A collected stage run that is needed again: made ready, trained, compared, or given up, whatever happens."""
 
 import pytest
 import sqlalchemy as sa
