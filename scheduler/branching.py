@@ -212,7 +212,8 @@ def _add(store: Store, sweep: Sweep, new: NewTrial, *, by: str, dry_run: bool) -
     of = new.attributes["of"]
     stages = sweep.resolved.space.stages(new.parameters, Deviation.from_json(new.attributes.get("deviation", {})))
     keys = stage_keys(stages)
-    trained = trial_reads.trained_keys(store.database, keys)
+    # A sweep whose trials share nothing trains forks from the start too.
+    trained = trial_reads.trained_keys(store.database, keys) if sweep.resolved.share_prefix else set()
     number = 0
     if not dry_run:
         number = store.add_trial(sweep.id, new, of=of, by=by)

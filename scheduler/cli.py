@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from scheduler import promoting, reads
+from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
 from scheduler.gc_cli import gc_command
 from scheduler.home import Home
@@ -19,6 +21,7 @@ from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
+from scheduler.postgres import is_away
 from scheduler.reproduce_cli import trial_app
 from scheduler.sweep_acts_cli import sweep_app
 from scheduler.sweepfile import read_sweep_file
@@ -45,6 +48,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
+app.add_typer(db_app, name="db")
 app.add_typer(progan_app, name="progan")
 app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
@@ -69,6 +73,11 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except DBAPIError as error:
+        if not is_away(error):
+            raise
+        print(f"error: the database went away: {error.orig}; try again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

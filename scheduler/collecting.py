@@ -167,7 +167,9 @@ class _Collector:
 
     def _old_files(self) -> Iterator[tuple[str, int]]:
         """uri and size of files that no row could still be about to name."""
-        limit = time.time() - GRACE_SECONDS - max(0.0, file_reads.longest_lease(self._store.database))
+        limit = (
+            time.time() - GRACE_SECONDS - max(0.0, file_reads.longest_lease(self._store.database, self._store.now()))
+        )
         for folder, _, names in os.walk(self._home.files):
             for name in names:
                 path = os.path.join(folder, name)

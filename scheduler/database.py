@@ -1,34 +1,48 @@
-"""Opening the database, and bringing its schema up to date. The one module that knows about dialects.
+"""Opening the database and writing to it: SQLite in a home by default, PostgreSQL where there is more than one machine.
 
-SQLite is the embedded default: write-ahead log, full sync, one writer at a time.
+What the two do differently is here and in `postgres.py`; `schema.py` brings the tables up to date.
+
+Writing transactions on SQLite hold its one write lock from their begin. On PostgreSQL many write at once, and each
+statement sees what others have committed, so whoever decides by what a row says locks it first (`locked`), in this
+order: the sweep (the lock of its trials and demands), the worker, the stage run (the lock of its state, attempts and
+checkpoints), the evaluation. Reading transactions see one moment on both, and cannot write.
 """
 
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from scheduler.jsontext import json_text
+from scheduler.postgres import Ticket, begin_writing, is_away, postgres_engine, was_committed
 from t2f.errors import UserError
 
 # The write-ahead log's reset could corrupt a database before this version; older ones keep a rollback journal.
 SAFE_WAL = (3, 51, 3)
-OPEN_ATTEMPTS = 50
+KINDS = "sqlite:///PATH or postgresql://USER@HOST:PORT/DATABASE"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """Two engines on one database: writing transactions take the write lock at their begin, reading ones never do."""
+    """Two engines on one database: one for writing transactions, one for reading ones."""
 
-    url: str
+    url: str = field(repr=False)  # with its password
     write: sa.Engine
     read: sa.Engine
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.write.dialect.name == "postgresql"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL to print: its password is hidden."""
+        return shown_url(self.url)
 
     def close(self) -> None:
         self.write.dispose()
@@ -39,22 +53,51 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
 
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite database; None for one of another kind."""
+    parsed = parse_url(url)
+    return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
+
+
+def shown_url(url: str) -> str:
+    return parse_url(url).render_as_string(hide_password=True)
+
+
+def parse_url(url: str) -> URL:
+    """UserError where it is no URL, or of a kind that is not supported; a password in it is never shown."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UserError(f"the database's URL cannot be read; it must be {KINDS}") from None
+    if parsed.drivername not in ("sqlite", "postgresql", "postgres"):
+        raise UserError(f"the database {parsed.render_as_string()!r} is not supported; it must be {KINDS}")
+    if "password" in parsed.query:  # libpq takes it there too, where it would be shown
+        parsed = parsed.set(password=parsed.query["password"]).difference_update_query(["password"])
+    return parsed.set(drivername="sqlite" if parsed.drivername == "sqlite" else "postgresql")
+
+
 def open_database(url: str) -> Database:
-    """The database at a SQLAlchemy URL; UserError where it cannot be opened or the kind is not supported."""
-    if make_url(url).get_backend_name() != "sqlite":
-        raise UserError(f"the database {url!r} is not supported; this version works with sqlite:///PATH")
-    path = Path(make_url(url).database or "")
+    """The database at a URL; UserError where the kind is not supported or its folder or driver is missing.
+
+    A PostgreSQL is asked only by the first transaction.
+    """
+    parsed = parse_url(url)
+    if parsed.drivername == "postgresql":
+        write, read = (postgres_engine(parsed, read_only=read_only) for read_only in (False, True))
+        return Database(url=url, write=write, read=read)
+    path = sqlite_path(url)
     if not path.parent.is_dir():
         raise UserError(f"the folder {path.parent} of the database does not exist; create it or give another path")
-    return Database(url=url, write=_sqlite_engine(url, read_only=False), read=_sqlite_engine(url, read_only=True))
+    return Database(url=url, write=_sqlite_engine(parsed, read_only=False), read=_sqlite_engine(parsed, read_only=True))
 
 
-def _sqlite_engine(url: str, *, read_only: bool) -> sa.Engine:
+def _sqlite_engine(url: URL, *, read_only: bool) -> sa.Engine:
     from pysqlite3 import dbapi2  # here, not above: only SQLite needs the wheel that brings a current one
 
     engine = sa.create_engine(
-        make_url(url).set(drivername="sqlite+pysqlite"),
+        url.set(drivername="sqlite+pysqlite"),
         module=dbapi2,
+        json_serializer=json_text,
         connect_args={"timeout": 30.0, "check_same_thread": False},
     )
     journal = "WAL" if dbapi2.sqlite_version_info >= SAFE_WAL else "DELETE"
@@ -81,42 +124,46 @@ def _sqlite_engine(url: str, *, read_only: bool) -> sa.Engine:
     return engine
 
 
-def database_now(connection: sa.Connection) -> float:
-    """Seconds since 1970 by the database's clock, which all leases are counted by."""
+@contextmanager
+def writing(database: Database) -> Iterator[tuple[sa.Connection, float]]:
+    """A writing transaction and its time: seconds since 1970 by the database's clock, which all leases are counted by.
+
+    A commit whose answer was lost on the way is looked up and counts as what it was: after an error nothing is written.
+    The time is taken before any lock is waited for, so a lease is rather held for shorter than for longer.
+    """
+    with database.write.connect() as connection:
+        transaction = connection.begin()
+        ticket = begin_writing(connection) if database.is_postgres else Ticket(now=_sqlite_now(connection))
+        yield connection, ticket.now
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if not (is_away(error) and was_committed(database.write, ticket)):
+                raise
+
+
+def _sqlite_now(connection: sa.Connection) -> float:
     return connection.exec_driver_sql("SELECT unixepoch('subsec')").scalar_one()
 
 
-# Migrations
+# What statements say differently
 
 
-def migrate(database: Database) -> None:
-    """Create the schema or bring it up to date; safe from several processes at once.
+def locked(statement: sa.Select, *, of: sa.Table | None = None, skip_locked: bool = False) -> sa.Select:
+    """The rows, locked until the transaction ends; nothing is added on SQLite, where the transaction holds all.
 
-    UserError where the database was written by a newer version, or cannot be opened.
+    of: the table whose rows are meant, in a join. skip_locked: leave out what others have locked instead of waiting.
+    The lock is the one of an update that keeps the keys, so that rows which refer to these may still be inserted.
     """
-    for attempt in range(OPEN_ATTEMPTS):
-        try:
-            with database.write.begin() as connection:
-                _upgrade(connection, database.url)
-        except OperationalError as error:
-            # Switching to the write-ahead log fails at once while another process does the same.
-            if attempt == OPEN_ATTEMPTS - 1:
-                raise UserError(f"the database {database.url} cannot be opened: {error.orig}") from error
-            time.sleep(0.1)
-        else:
-            return
+    return statement.with_for_update(key_share=True, of=of, skip_locked=skip_locked)
 
 
-def _upgrade(connection: sa.Connection, url: str) -> None:
-    # The write lock is held: whoever comes second finds the work done.
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in known:
-        raise UserError(
-            f"the database {url} has the schema {current!r} of a newer version; "
-            f"this one knows {', '.join(sorted(known))}. Update t2f, or give another home"
-        )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def lock_name(connection: sa.Connection, name: str) -> None:
+    """Lock what has no row yet, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that takes `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

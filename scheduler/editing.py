@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scheduler import reads, trial_reads
+from scheduler.limits import Budget, Resources
 from scheduler.reads import Sweep, Trial
 from scheduler.samplers import grid, random_trial
 from scheduler.space import Parameter
 from scheduler.states import SweepState
 from scheduler.store import NewTrial, RetryBudget, Store
-from scheduler.sweepfile import Budget, ResolvedSweep, SweepSpec, read_sweep
+from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep
 from t2f.errors import UserError
 from t2f.trainfile import Section
 
-Settable = TypeVar("Settable", Budget, RetryBudget)
+Settable = TypeVar("Settable", Budget, Resources, RetryBudget)
 
 SECTIONS = ("parameters", "budget", "resources", "retry")
 
@@ -45,7 +46,7 @@ def edit_sweep(store: Store, sweep: Sweep, changes: Mapping[str, Any], *, by: st
         sweep.resolved,
         space=replace(sweep.resolved.space, parameters=_parameters(sweep, spec.parameters)),
         budget=_updated(sweep.resolved.budget, spec.budget, given.get("budget", {})),
-        priority=spec.priority if "priority" in given.get("resources", {}) else sweep.resolved.priority,
+        resources=_updated(sweep.resolved.resources, spec.resources, given.get("resources", {})),
         retry=_updated(sweep.resolved.retry, spec.retry, given.get("retry", {})),
     )
     before = trial_reads.submission(store.database, sweep.id).resolved
@@ -82,7 +83,7 @@ def _read(sweep: Sweep, changes: Mapping[str, Any]) -> tuple[SweepSpec, dict[str
         section, _, name = word.partition(".")
         if section not in SECTIONS or not name:
             raise UserError(
-                f"{word!r} cannot be edited; give parameters.SETTING, budget.WORD, resources.priority or retry.WORD. "
+                f"{word!r} cannot be edited; give parameters.SETTING, budget.WORD, resources.WORD or retry.WORD. "
                 "What decides stages that are trained already needs a new sweep"
             )
         given.setdefault(section, {})[name] = value
@@ -160,8 +161,9 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
         for name, value in after[section].items():
             if before[section].get(name) != value:
                 found[f"{section}.{name}"] = (before[section].get(name), value)
-    if before["priority"] != after["priority"]:
-        found["resources.priority"] = (before["priority"], after["priority"])
+    for name in ("priority", "share", "max_workers"):
+        if before[name] != after[name]:
+            found[f"resources.{name}"] = (before[name], after[name])
     return found
 
 

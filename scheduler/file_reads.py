@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from scheduler import tables as t
-from scheduler.database import Database, database_now
+from scheduler.database import Database
 from scheduler.states import ACTIVE, OPEN_TRIALS, RunState
 from scheduler.store import init_uri
 from scheduler.store.deleting import Doomed, doomed, sample_uris
@@ -59,11 +59,11 @@ def checkpoint_rows(database: Database) -> Sequence[sa.Row]:
         return connection.execute(statement).all()
 
 
-def longest_lease(database: Database) -> float:
-    """Seconds until the last lease that is held now ends, by the database's clock; 0 where none is."""
+def longest_lease(database: Database, now: float) -> float:
+    """Seconds until the last lease that is held now ends; 0 where none is."""
     with database.read.begin() as connection:
         ends = [
             connection.scalar(sa.select(sa.func.max(table.c.lease_until)).where(table.c.state.in_(ACTIVE)))
             for table in (t.stage_runs, t.evaluations)
         ]
-        return max([end - database_now(connection) for end in ends if end is not None], default=0.0)
+        return max([end - now for end in ends if end is not None], default=0.0)

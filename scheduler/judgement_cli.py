@@ -36,6 +36,7 @@ def evaluate_command(
     ] = None,
     images: Annotated[int, typer.Option(help="Faces to draw and measure.")] = 2000,
     inception: Annotated[Path | None, typer.Option(help="Inception's weights, for FID and KID.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP, which then judges words and faces too.")] = None,
     data: Annotated[str | None, typer.Option(help="Prepared data other than that of the model's training.")] = None,
     home: HomeOption = DEFAULT_HOME,
     dry_run: DryRun = False,
@@ -43,7 +44,13 @@ def evaluate_command(
 ) -> None:
     """Measure a model on held-out images: every metric with its interval, beside real images and an untrained model."""
     options = EvaluateOptions(
-        metrics=metric or [], split=split, images=images, inception=inception, as_json=as_json, dry_run=dry_run
+        metrics=metric or [],
+        split=split,
+        images=images,
+        inception=inception,
+        clip=clip,
+        as_json=as_json,
+        dry_run=dry_run,
     )
     path = Path(target)
     if path.is_file():

@@ -66,7 +66,7 @@ class NamedModels:
 
 def _opened(name: str, home: Path) -> tuple[Home, Database]:
     place = Home(path=home)
-    if not (home / "t2f.sqlite").exists():
+    if not place.has_database:
         raise UserError(
             f"{name} is no file, and {home} holds no database that could know a sweep or trial of that name; "
             "give a model bundle, or --home FOLDER"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.ranking import Ranked, Standing, gates_of, rank
-from scheduler.space import Deviation
+from scheduler.space import NONE, Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
@@ -27,6 +27,7 @@ class Sweep:
     data_key: str
     created: float
     ended: float | None
+    spent: str | None = None  # which budget is spent, where one is
 
     @property
     def is_open(self) -> bool:
@@ -51,7 +52,8 @@ class Trial:
 
     @property
     def deviation(self) -> Deviation:
-        return Deviation.from_json(self.attributes.get("deviation", {}))
+        stored = self.attributes.get("deviation")
+        return Deviation.from_json(stored) if stored else NONE
 
     @property
     def name(self) -> str:
@@ -72,9 +74,13 @@ class Evaluation:
     error: str | None
 
     def value(self, metric: str) -> float | None:
-        """The metric, if it was measured and is a number: what is neither must never rank."""
-        value = self.metrics.get(metric, {}).get("value")
-        return value if value is not None and math.isfinite(value) else None
+        return measured_value(self.metrics, metric)
+
+
+def measured_value(metrics: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
+    """The metric, if it was measured and is a number: what is neither must never rank."""
+    value = metrics.get(metric, {}).get("value")
+    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +154,7 @@ def _sweep(row: sa.Row) -> Sweep:
         data_key=row.data_key,
         created=row.created,
         ended=row.ended,
+        spent=row.spent,
     )
 
 
@@ -206,6 +213,12 @@ def trials(database: Database, sweep_id: int) -> list[Trial]:
         return _trials(connection, t.trials.c.sweep_id == sweep_id)
 
 
+def trials_of(database: Database, trial_ids: Sequence[int]) -> list[Trial]:
+    """The trials with these ids."""
+    with database.read.begin() as connection:
+        return _trials(connection, t.trials.c.id.in_(trial_ids))
+
+
 def trial(database: Database, name: str) -> Trial:
     """A trial by SWEEP/T12, or by T12 alone where only one sweep has it; UserError elsewhere."""
     sweep_name, _, short = name.rpartition("/")
@@ -225,9 +238,24 @@ def trial(database: Database, name: str) -> Trial:
 
 def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, list[StageRun]]:
     """Trial id -> its stage runs from 4 px up, as far as they exist."""
+    with database.read.begin() as connection:
+        return _paths(connection, evaluation_key, t.demands.c.sweep_id == sweep_id)
+
+
+def paths_of(database: Database, trial_ids: Sequence[int], evaluation_key: str) -> dict[int, list[StageRun]]:
+    """As `paths`, of these trials only."""
+    with database.read.begin() as connection:
+        return _paths(connection, evaluation_key, t.demands.c.trial_id.in_(trial_ids))
+
+
+def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:
+    # A stage run that many trials share is read once.
+    demanded = sa.select(t.demands.c.trial_id, t.demands.c.stage_run_id).where(which)
+    steps = connection.execute(demanded.order_by(t.demands.c.trial_id)).all()
+    if not steps:
+        return {}
     statement = (
         sa.select(
-            t.demands.c.trial_id,
             t.stage_runs,
             t.evaluations.c.id.label("evaluation_id"),
             t.evaluations.c.state.label("evaluation_state"),
@@ -236,18 +264,18 @@ def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, l
             t.evaluations.c.samples,
             t.evaluations.c.error.label("evaluation_error"),
         )
-        .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
         .outerjoin(
             t.evaluations,
             sa.and_(t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.key == evaluation_key),
         )
-        .where(t.demands.c.sweep_id == sweep_id)
-        .order_by(t.demands.c.trial_id, t.stage_runs.c.stage)
+        .where(t.stage_runs.c.id.in_(sa.select(t.demands.c.stage_run_id).where(which)))
     )
+    runs = {row.id: _stage_run(row) for row in connection.execute(statement)}
     found: dict[int, list[StageRun]] = {}
-    with database.read.begin() as connection:
-        for row in connection.execute(statement):
-            found.setdefault(row.trial_id, []).append(_stage_run(row))
+    for trial_id, stage_run_id in steps:
+        found.setdefault(trial_id, []).append(runs[stage_run_id])
+    for path in found.values():
+        path.sort(key=lambda run: run.stage)
     return found
 
 
@@ -282,24 +310,38 @@ def _stage_run(row: sa.Row) -> StageRun:
 
 def standings(database: Database, of: Sweep) -> list[Standing]:
     """The deepest measured stage of each trial."""
-    found = []
-    found_paths = paths(database, of.id, of.resolved.evaluation.key)
-    for one in trials(database, of.id):
-        measured = [run for run in found_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
-        if measured:
-            last = measured[-1]
-            found.append(
-                Standing(
-                    trial_id=one.id,
-                    number=one.number,
-                    state=one.state,
-                    stage_run_id=last.id,
-                    resolution=last.resolution,
-                    value=last.evaluation.value(of.resolved.metric),
-                    gates=gates_of(last.evaluation.metrics),
-                )
+    measured = (
+        sa.select(t.stage_runs.c.id, t.stage_runs.c.resolution, t.evaluations.c.metrics)
+        .join(t.evaluations, t.evaluations.c.stage_run_id == t.stage_runs.c.id)
+        .where(
+            t.evaluations.c.key == of.resolved.evaluation.key,
+            t.evaluations.c.score.is_not(None),
+            t.stage_runs.c.id.in_(sa.select(t.demands.c.stage_run_id).where(t.demands.c.sweep_id == of.id)),
+        )
+    )
+    steps = (
+        sa.select(t.demands.c.trial_id, t.trials.c.number, t.trials.c.state, t.demands.c.stage_run_id)
+        .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+        .where(t.demands.c.sweep_id == of.id)
+        .order_by(t.trials.c.number)
+    )
+    found: dict[int, Standing] = {}
+    with database.read.begin() as connection:
+        runs = {row.id: row for row in connection.execute(measured)}
+        for step in connection.execute(steps) if runs else ():
+            run, deeper = runs.get(step.stage_run_id), found.get(step.trial_id)
+            if run is None or (deeper is not None and deeper.resolution > run.resolution):
+                continue
+            found[step.trial_id] = Standing(
+                trial_id=step.trial_id,
+                number=step.number,
+                state=TrialState(step.state),
+                stage_run_id=run.id,
+                resolution=run.resolution,
+                value=measured_value(run.metrics, of.resolved.metric),
+                gates=gates_of(run.metrics),
             )
-    return found
+    return list(found.values())
 
 
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
@@ -416,11 +458,37 @@ class Progress:
 def progress(database: Database, of: Sweep) -> Progress:
     found = paths(database, of.id, of.resolved.evaluation.key)
     distinct = {run.id: run for path in found.values() for run in path}
-    states: dict[TrialState, int] = {}
-    for one in trials(database, of.id):
-        states[one.state] = states.get(one.state, 0) + 1
     return Progress(
-        trials=states,
+        trials=trial_counts(database, of.id),
         stage_runs=[distinct[run_id] for run_id in sorted(distinct)],
         paths={trial_id: [run.id for run in path] for trial_id, path in found.items()},
     )
+
+
+def trial_counts(database: Database, sweep_id: int) -> dict[TrialState, int]:
+    """State -> trials of a sweep in it."""
+    statement = (
+        sa.select(t.trials.c.state, sa.func.count()).where(t.trials.c.sweep_id == sweep_id).group_by(t.trials.c.state)
+    )
+    with database.read.begin() as connection:
+        return {TrialState(state): count for state, count in connection.execute(statement)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """A sweep in a few numbers; they cost the same however large its stage runs are."""
+
+    trials: Mapping[TrialState, int]
+    trained: int  # distinct stage runs
+    saved_by_sharing: int  # stage runs that trials would have trained once more if they did not share
+
+
+def counts(database: Database, of: Sweep) -> Counts:
+    done = (
+        sa.select(sa.func.count(), sa.func.count(sa.distinct(t.demands.c.stage_run_id)))
+        .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
+        .where(t.demands.c.sweep_id == of.id, t.stage_runs.c.state == RunState.DONE)
+    )
+    with database.read.begin() as connection:
+        wanted, trained = connection.execute(done).one()
+    return Counts(trials=trial_counts(database, of.id), trained=trained, saved_by_sharing=wanted - trained)

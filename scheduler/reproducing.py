@@ -60,7 +60,8 @@ def recorded_stages(home: Home, trial: Trial, *, through: int | None = None) -> 
         raise UserError(f"--through {through} is not allowed; the sealed stages of {trial.name} are {there}")
     chosen = [run for run in sealed if through is None or run.resolution <= through]
     stages = [StageSpec.from_json(run.spec) for run in chosen]
-    for run, key in zip(chosen, stage_keys(stages), strict=True):
+    root = reads.sweep(database, trial.sweep_name).resolved.root(trial.name)
+    for run, key in zip(chosen, stage_keys(stages, root), strict=True):
         if run.key != key:
             made_with = trial_reads.submission(database, trial.sweep_id).provenance
             raise UserError(
@@ -114,7 +115,7 @@ def reproduce(home: Home, trial: Trial, recorded: list[Recorded], *, scratch: Pa
     for one, again in zip(recorded, trained, strict=True):
         yield Verdict(
             resolution=again.resolution,
-            key=again.key,
+            key=one.key,
             recorded=one.weights_sha256,
             found=again.weights_sha256,
             recorded_classes=one.numerics_classes,

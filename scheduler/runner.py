@@ -8,17 +8,19 @@ import os
 import platform
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 
 from scheduler import promoting, reads, settling
 from scheduler.collecting import CollectorThread
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
+from scheduler.postgres import passes_by_itself
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.states import WorkerState
 from scheduler.store import Store
@@ -38,7 +40,7 @@ class RunnerSettings:
     """How this scheduler runs its workers."""
 
     home: Path
-    database_url: str
+    database_url: str = field(repr=False)  # may hold a password
     cpu_shares: int  # workers where there are no GPUs, of one thread each
     num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs, else a CPU share
     lease_seconds: float = 30.0
@@ -72,7 +74,13 @@ class Runner:
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
         while not should_stop():
-            self.turn()
+            try:
+                self.turn()
+            except DBAPIError as error:
+                # A turn can be done again from its beginning; who died meanwhile, the leases tell.
+                if not passes_by_itself(error):
+                    raise
+                log.warning("the database is away; trying again: %s", error.orig)
             self._pool.wait(TURN_SECONDS)
 
     def turn(self) -> None:
@@ -126,6 +134,8 @@ class Runner:
             if assignment is None:
                 return
             self._pool.dispatch(worker, assignment)
+        if self._pool.is_full:
+            self._store.preempt()
 
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""

@@ -1,18 +1,20 @@
-"""The loop's deciding half: it looks at the rows of one sweep and writes what follows from them.
+"""The loop's deciding half: it looks at what happened to one sweep and writes what follows from it.
 
 Every step can be done twice, so a scheduler that dies between any two of them is followed by one that comes to the same
-end.
+end: what happened is forgotten only once all that follows from it is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
-from scheduler import reads
+from scheduler import budgets, forecast, pending, reads
+from scheduler.forms import StageForms
+from scheduler.pending import AtRung, Rung
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.rungs import Entry, decide, is_rung
-from scheduler.states import RunState, SweepState, TrialState
+from scheduler.states import ACTIVE, ENDED, RunState, SweepState, TrialState
 from scheduler.store import Demand, Store
-from scheduler.sweepfile import ResolvedSweep
-from t2f.spec import StageSpec, stage_keys
+from t2f.spec import StagePlan
 
 # How a trial ends when its newest stage run ends so.
 ENDS = {
@@ -20,36 +22,88 @@ ENDS = {
     RunState.DIVERGED: TrialState.DIVERGED,
     RunState.CANCELED: TrialState.CANCELED,
 }
+BATCH = 1000  # trials that are in memory at once
 
 
 def settle(store: Store, sweep: Sweep) -> bool:
-    """Write what follows from the rows of a sweep: demands, evaluations, promotions, ends of trials.
+    """Write what follows from what happened to a sweep: demands, evaluations, promotions, ends of trials.
 
     True once no trial is open any more: the sweep can be ended.
     """
     database = store.database
-    if sweep.state == SweepState.PAUSED:
-        return False
     if sweep.state == SweepState.STOPPING:
         return _run_out(store, sweep)
+    if sweep.state == SweepState.PAUSED or _is_kept_waiting(store, sweep):
+        return False
+    spent = budgets.spent_budget(database, sweep, store.now())
+    if spent != sweep.spent:
+        store.set_spent(sweep.id, spent)
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
     for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
-        trials = reads.trials(database, sweep.id)
-        paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
-        _request_evaluations(store, sweep, paths)
-        _end_trials(store, sweep, trials, paths)
-        if not _go_on(store, sweep, reads.trials(database, sweep.id), paths):
+        changes = pending.changes(database, sweep.id)
+        if not changes.ids and not changes.trial_ids:
             break
-    return not any(trial.is_open for trial in reads.trials(database, sweep.id))
+        demands = _Demands(store, sweep)
+        for trials in _in_batches(store, changes.trial_ids):
+            paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+            _request_evaluations(store, sweep, paths)
+            ended = _end_trials(store, sweep, trials, paths)
+            if spent is not None:
+                _wind_up(store, [trial for trial in trials if trial.id not in ended], paths, spent)
+                continue
+            demands.write(_going_on(sweep, [trial for trial in trials if trial.id not in ended], paths), paths)
+        if spent is None:
+            _choose(store, sweep, demands)
+        store.forget_changes(changes.ids)
+    return not pending.has_open_trials(database, sweep.id)
 
 
 def _run_out(store: Store, sweep: Sweep) -> bool:
     """Settle a sweep that was stopped: what is sealed is measured, and nothing more is begun."""
-    paths = reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key)
-    _request_evaluations(store, sweep, paths)
-    _end_trials(store, sweep, reads.trials(store.database, sweep.id), paths)
-    store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
-    return not any(trial.is_open for trial in reads.trials(store.database, sweep.id))
+    changes = pending.changes(store.database, sweep.id)
+    if changes.ids or changes.trial_ids:
+        for trials in _in_batches(store, changes.trial_ids):
+            paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+            _request_evaluations(store, sweep, paths)
+            _end_trials(store, sweep, trials, paths)
+        store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
+        store.forget_changes(changes.ids)
+    return not pending.has_open_trials(store.database, sweep.id)
+
+
+def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]:
+    left = iter(trial_ids)
+    while batch := list(islice(left, BATCH)):
+        yield reads.trials_of(store.database, batch)
+
+
+def _is_kept_waiting(store: Store, sweep: Sweep) -> bool:
+    """Whether the sweep that this one comes after keeps it from beginning; it fails where that will never end well."""
+    waits = budgets.waits_for(store.database, sweep)
+    if waits is None:
+        return False
+    reason, for_ever = waits
+    if for_ever:
+        store.cancel_sweep(sweep.id, reason=reason, state=SweepState.FAILED)
+    return True
+
+
+def _wind_up(store: Store, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]], spent: str) -> None:
+    """Nothing new begins: what runs goes on to its stage's end and is measured, the other trials end where they are."""
+    ends: dict[int, TrialState] = {}
+    for trial in trials:
+        path = paths.get(trial.id, [])
+        last = path[-1] if path else None
+        if not trial.is_open or (last is not None and last.state in ACTIVE):
+            continue
+        if last is not None and last.state == RunState.DONE:
+            if last.evaluation is None or last.evaluation.state not in ENDED:
+                continue
+            ends[trial.id] = TrialState.PRUNED
+        else:
+            ends[trial.id] = TrialState.PRUNED if len(path) > 1 else TrialState.CANCELED
+    if ends:
+        store.set_trial_states(ends, reason=f"the sweep's budget: {spent}")
 
 
 def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[StageRun]]) -> None:
@@ -62,9 +116,12 @@ def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[St
         store.request_evaluations(requests, priority=sweep.resolved.priority)
 
 
-def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]]) -> None:
-    """Trials that came to an end without any choice: broken ones, and those through their last stage."""
+def _end_trials(
+    store: Store, sweep: Sweep, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]
+) -> frozenset[int]:
+    """End trials that came to an end without any choice, broken ones and those through their last stage; which."""
     policy, metric = sweep.resolved.early_terminate, sweep.resolved.metric
+    ends: dict[str | None, dict[int, TrialState]] = {}  # reason -> trials and how they end
     for trial in trials:
         path = paths.get(trial.id)
         if not trial.is_open or not path:
@@ -73,12 +130,12 @@ def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[
         # One before the last breaks where its state was collected and is being rebuilt.
         broken = next((run for run in path if run.state in ENDS), None)
         if broken is not None:
-            store.set_trial_states({trial.id: ENDS[broken.state]}, reason=broken.error)
+            ends.setdefault(broken.error, {})[trial.id] = ENDS[broken.state]
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
-                store.set_trial_states({trial.id: TrialState.FAILED}, reason=last.evaluation.error)
+                ends.setdefault(last.evaluation.error, {})[trial.id] = TrialState.FAILED
             elif last.evaluation.state == RunState.DONE and last.resolution == final:
-                store.set_trial_states({trial.id: TrialState.COMPLETE})
+                ends.setdefault(None, {})[trial.id] = TrialState.COMPLETE
             elif (
                 last.evaluation.state == RunState.DONE
                 and not trial.skips_rungs
@@ -90,92 +147,113 @@ def _end_trials(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[
                     f"{metric} has no value at {last.resolution} px, so the rung there cannot rank it; "
                     "use another metric, or a later early_terminate.min_stage"
                 )
-                store.set_trial_states({trial.id: TrialState.FAILED}, reason=reason)
+                ends.setdefault(reason, {})[trial.id] = TrialState.FAILED
+    for reason, states in ends.items():
+        store.set_trial_states(states, reason=reason)
+    return frozenset(trial_id for states in ends.values() for trial_id in states)
 
 
-def _go_on(store: Store, sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]]) -> bool:
-    """Demand the next stage of every trial that may go on, and stop those that may not; whether anything was done."""
+def _going_on(sweep: Sweep, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]) -> list[Trial]:
+    """The trials that go on without being chosen: those that begin, and those at the end of a stage that is no rung."""
     policy = sweep.resolved.early_terminate
     final = sweep.resolved.space.plan.final_resolution
-    open_trials = [trial for trial in trials if trial.state in (TrialState.WAITING, TrialState.RUNNING)]
-    going = [trial for trial in open_trials if not paths.get(trial.id)]
-    arrived: dict[int, list[Trial]] = {}  # at a rung
-    for trial in open_trials:
+    going = []
+    for trial in trials:
         path = paths.get(trial.id)
-        if not path or path[-1].state != RunState.DONE or path[-1].resolution >= _final_resolution(sweep, trial):
+        if trial.state not in (TrialState.WAITING, TrialState.RUNNING):
             continue
-        if trial.skips_rungs or not is_rung(policy, path[-1].resolution, final):
+        if path and (path[-1].state != RunState.DONE or path[-1].resolution >= _final_resolution(sweep, trial)):
+            continue
+        if not path or trial.skips_rungs or not is_rung(policy, path[-1].resolution, final):
             going.append(trial)
-        else:
-            arrived.setdefault(path[-1].resolution, []).append(trial)
-    pruned: dict[int, list[int]] = {}
-    for resolution, here in sorted(arrived.items()):
-        decision = decide(
-            policy,
-            rung_entries(sweep, trials, paths, resolution),
-            complete=not any(_may_still_reach(trial, paths.get(trial.id, []), resolution) for trial in open_trials),
-        )
-        going += [trial for trial in here if paths[trial.id][-1].id in decision.promoted]
-        pruned[resolution] = [trial.id for trial in here if paths[trial.id][-1].id in decision.pruned]
-    for resolution, trial_ids in pruned.items():
-        if trial_ids:
+    return going
+
+
+def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
+    """At every rung, promote and prune those whose turn it is."""
+    policy, plan = sweep.resolved.early_terminate, sweep.resolved.space.plan
+    for stage, resolution in enumerate(plan.resolutions):
+        if not is_rung(policy, resolution, plan.final_resolution):
+            continue
+        rung = pending.rung(store.database, sweep, stage, resolution)
+        if not rung.undecided:
+            continue
+        decision = decide(policy, rung_entries(sweep, rung), complete=rung.complete)
+        pruned = [one.trial_id for one in rung.undecided if one.stage_run_id in decision.pruned]
+        if pruned:
             reason = f"not among the best 1/{policy.eta} at {resolution} px"
-            store.set_trial_states(dict.fromkeys(trial_ids, TrialState.PRUNED), reason=reason)
-    demands = [_next_demand(sweep.resolved, trial, paths.get(trial.id, [])) for trial in going]
-    if demands:
-        store.demand(sweep.id, demands, priority=sweep.resolved.priority)
-    return bool(demands)
+            store.set_trial_states(dict.fromkeys(pruned, TrialState.PRUNED), reason=reason)
+        promoted = [one.trial_id for one in rung.undecided if one.stage_run_id in decision.promoted]
+        for trials in _in_batches(store, promoted):
+            paths = reads.paths_of(store.database, [t.id for t in trials], sweep.resolved.evaluation.key)
+            demands.write(trials, paths)
 
 
 def _final_resolution(sweep: Sweep, trial: Trial) -> int:
     return (trial.deviation.plan or sweep.resolved.space.plan).final_resolution
 
 
-def _may_still_reach(trial: Trial, path: list[StageRun], resolution: int) -> bool:
-    """Whether an open trial has yet to arrive at this rung."""
-    return trial.is_open and not trial.skips_rungs and (not path or path[-1].resolution < resolution)
-
-
-def rung_entries(
-    sweep: Sweep, trials: list[Trial], paths: Mapping[int, list[StageRun]], resolution: int
-) -> list[Entry]:
-    """The distinct stage runs of one resolution among this sweep's trials.
+def rung_entries(sweep: Sweep, rung: Rung) -> list[Entry]:
+    """The distinct stage runs at a rung.
 
     A canceled trial takes its stage run out only where no other trial of the sweep is on it.
     """
-    on_run: dict[int, list[Trial]] = {}
-    runs: dict[int, StageRun] = {}
-    for trial in trials:
-        for run in paths.get(trial.id, []):
-            if run.resolution == resolution:
-                runs[run.id] = run
-                on_run.setdefault(run.id, []).append(trial)
-    return [_rung_entry(sweep, run, on_run[run.id]) for run in runs.values()]
+    on_run: dict[int, list[AtRung]] = {}
+    for one in rung.trials:
+        on_run.setdefault(one.stage_run_id, []).append(one)
+    return [_rung_entry(sweep, trials) for trials in on_run.values()]
 
 
-def _rung_entry(sweep: Sweep, run: StageRun, trials: list[Trial]) -> Entry:
+def _rung_entry(sweep: Sweep, trials: Sequence[AtRung]) -> Entry:
     sign = 1 if sweep.resolved.goal == "maximize" else -1
-    evaluation = run.evaluation
-    measured = evaluation is not None and evaluation.state == RunState.DONE
-    value = evaluation.value(sweep.resolved.metric) if measured else None
+    run = trials[0]
     is_out = (
         run.state in ENDS
-        or all(trial.state == TrialState.CANCELED for trial in trials)
-        or (evaluation is not None and evaluation.state == RunState.FAILED)
-        or (measured and value is None)
+        or all(trial.trial_state == TrialState.CANCELED for trial in trials)
+        or run.evaluation_state == RunState.FAILED
+        or (run.is_measured and run.value is None)
     )
     return Entry(
-        stage_run_id=run.id,
+        stage_run_id=run.stage_run_id,
         first_trial=min(trial.number for trial in trials),
-        value=None if value is None else sign * value,
+        value=None if run.value is None else sign * run.value,
         is_out=is_out,
     )
 
 
-def _next_demand(resolved: ResolvedSweep, trial: Trial, path: list[StageRun]) -> Demand:
-    stages: tuple[StageSpec, ...] = resolved.space.stages(trial.parameters, trial.deviation)
-    wanted = len(path)
-    return Demand(trial_id=trial.id, keys=stage_keys(stages[: wanted + 1]), spec=stages[wanted].to_json())
+class _Demands:
+    """Writes what trials want next; made anew for each turn, as the speeds it forecasts by are those of now."""
+
+    def __init__(self, store: Store, sweep: Sweep) -> None:
+        self._store, self._sweep = store, sweep
+        self._forms = StageForms(sweep.resolved.space)
+        self._speeds: forecast.Speeds | None = None
+        self._forecasts: dict[tuple[StagePlan, int], float] = {}
+
+    def write(self, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]) -> None:
+        """The next stage of each."""
+        if not trials:
+            return
+        if self._speeds is None:
+            self._speeds = forecast.speeds(forecast.measured(self._store.database), {})
+        demands = [self._next(trial, paths.get(trial.id, [])) for trial in trials]
+        self._store.demand(self._sweep.id, demands, priority=self._sweep.resolved.priority)
+
+    def _next(self, trial: Trial, path: Sequence[StageRun]) -> Demand:
+        keys = tuple(run.key for run in path)
+        deviation = trial.deviation
+        parent = keys[-1] if keys else self._sweep.resolved.root(trial.name)
+        stage = self._forms.stage(trial.parameters, len(keys), parent, deviation)
+        plan = deviation.plan or self._sweep.resolved.space.plan
+        remaining = self._remaining(plan, len(keys))
+        return Demand(trial_id=trial.id, keys=(*keys, stage.key), spec=stage.spec, remaining=remaining)
+
+    def _remaining(self, plan: StagePlan, stage: int) -> float:
+        """Forecast seconds from the beginning of that stage to the end of the plan."""
+        if (plan, stage) not in self._forecasts:
+            left = zip(plan.resolutions[stage:], plan.images[stage:], strict=True)
+            self._forecasts[plan, stage] = self._speeds.seconds(left)
+        return self._forecasts[plan, stage]
 
 
 def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool:
@@ -196,12 +274,15 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
 
 
 def end_sweep(store: Store, sweep: Sweep) -> None:
-    """Mark a settled sweep as complete, or as failed where no trial came to a result; one that was stopped as stopped.
+    """Mark a settled sweep as complete, as stopped, or as failed where no trial came to a result.
 
     A sweep that was given another trial meanwhile is left open.
     """
-    states = {trial.state for trial in reads.trials(store.database, sweep.id)}
-    if states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
+    states = set(reads.trial_counts(store.database, sweep.id))
+    spent = reads.sweep(store.database, sweep.name).spent
+    if spent is not None and states - {TrialState.COMPLETE}:
+        store.end_sweep(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
+    elif states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
         store.end_sweep(sweep.id, SweepState.COMPLETE)
     elif states == {TrialState.CANCELED}:
         store.end_sweep(sweep.id, SweepState.CANCELED)

@@ -3,21 +3,25 @@
 import getpass
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
 from scheduler import reads
+from scheduler.forecast import Forecast, forecast
+from scheduler.forms import StageForms
+from scheduler.home import Home
 from scheduler.provenance import provenance
-from scheduler.samplers import grid, grid_size, random_trial
+from scheduler.samplers import draw, grid, grid_size, random_trial
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
 from t2f.data.files import sync
 from t2f.errors import UserError
-from t2f.spec import stage_keys
+from t2f.settings import Value
+from t2f.spec import StageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +59,44 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     return trials
 
 
-def stage_tree(resolved: ResolvedSweep, trials: list[NewTrial]) -> Tree:
+def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     """The distinct stage runs of these trials, by resolution."""
-    keys: dict[int, set[str]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
-    images = unshared = 0
-    for trial in trials:
-        stages = resolved.space.stages(trial.parameters, Deviation.from_json(trial.attributes.get("deviation", {})))
-        for stage, key in zip(stages, stage_keys(stages), strict=True):
-            unshared += stage.images
-            if key not in keys[stage.resolution]:
-                keys[stage.resolution].add(key)
-                images += stage.images
+    forms = StageForms(resolved.space)
+    runs: dict[int, set[int]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
+    count = images = unshared = 0
+    for number, trial in enumerate(trials):
+        count += 1
+        deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+        for node, resolution, stage_images in forms.nodes(trial.parameters, resolved.root(f"T{number}"), deviation):
+            unshared += stage_images
+            here = runs.setdefault(resolution, set())
+            if node not in here:
+                here.add(node)
+                images += stage_images
     return Tree(
-        trials=len(trials),
-        stage_runs={resolution: len(found) for resolution, found in keys.items()},
+        trials=count,
+        stage_runs={resolution: len(found) for resolution, found in runs.items()},
         images=images,
         images_unshared=unshared,
     )
+
+
+def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
+    """What the sweep will take, by what this home has trained so far; nothing is known where there is no home yet."""
+    try:
+        database = home.open()
+    except UserError:
+        database = None
+    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+
+
+def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
+    """Of one trial, which stands for all where speed is forecast: the lists' first values, the ranges' low ends."""
+    chosen: dict[str, Value] = {}
+    for parameter in resolved.space.parameters:
+        if parameter.is_active(chosen):
+            chosen[parameter.name] = parameter.values[0] if parameter.values else draw(parameter, 0.0)
+    return resolved.space.stages(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +141,9 @@ def submit_sweep(
             raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials)
+    after = resolved.after
+    if after is not None and reads.find_sweep(store.database, after) is None:
+        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:
         raise taken

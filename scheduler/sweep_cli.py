@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from scheduler import reads, submitting
+from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.reads import Sweep
@@ -61,10 +62,12 @@ def sweep_submit(
         resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
         store = Store(place.create())
         tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
+    ahead = submitting.forecast_sweep(place, resolved, tree)
     if as_json:
-        print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved})
+        print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved, "forecast": asdict(ahead)})
         return
     print_tree(name, tree, dry_run=dry_run)
+    print_forecast(ahead)
 
 
 def open_init(
@@ -90,13 +93,47 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
     console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
 
 
+def print_forecast(ahead: Forecast) -> None:
+    """What the sweep will take if nothing is stopped early; "unknown" where nothing was measured."""
+    table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
+    for one in ahead.stages:
+        alike = "attempts with the same settings" if one.same_settings else "attempts"
+        table.add_row(
+            str(one.resolution),
+            f"{one.stage_runs:,}",
+            "unknown" if one.seconds_per_1000_images is None else f"{one.seconds_per_1000_images:.3g}",
+            f"{one.attempts} {alike}" if one.attempts else "",
+            hours_text(one.device_seconds),
+            bytes_text(one.checkpoint_bytes),
+        )
+    console.print(table)
+    on = f" on {ahead.device}" if ahead.device else ""
+    total = f"forecast{on}: {hours_text(ahead.device_seconds)} device hours"
+    wall = hours_text(ahead.wall_seconds)
+    workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
+    present = f"{wall} hours on {workers}" if ahead.workers else "no workers run now"
+    console.print(f"{total}, {present}, {bytes_text(ahead.checkpoint_bytes)} of checkpoints; evaluations not counted")
+
+
+def hours_text(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 3600:.3g}"
+
+
+def bytes_text(count: float | None) -> str:
+    if count is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 @sweep_app.command("ls")
 def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     """List sweeps, the newest first."""
     database = Home(path=home).open()
-    rows = [
-        (sweep, reads.progress(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)
-    ]
+    rows = [(sweep, reads.counts(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)]
     if as_json:
         print_json([sweep_json(*row) for row in rows])
         return
@@ -108,7 +145,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     console.print(table)
 
 
-def sweep_json(sweep: Sweep, progress: reads.Progress, ranking: list[reads.Ranked]) -> dict[str, Any]:
+def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: list[reads.Ranked]) -> dict[str, Any]:
     return {
         "name": sweep.name,
         "state": sweep.state,

@@ -5,6 +5,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler.limits import (
+    Budget,
+    Resources,
+    limits_json,
+    read_after,
+    read_budget,
+    read_resources,
+    read_share_prefix,
+    resources_from_json,
+)
 from scheduler.samplers import draw
 from scheduler.space import DISTRIBUTIONS, Parameter, SearchSpace
 from scheduler.store import RetryBudget
@@ -46,9 +56,11 @@ KEYS = (
     "retry",
     "probe",
     "checkpoint",
+    "after",
+    "share_prefix",
 )
 NOT_YET = "is not supported by this version; remove it"
-LATER = dict.fromkeys(("branch", "constraints", "replicate", "enqueue", "share_prefix", "after", "warm_start"), NOT_YET)
+LATER = dict.fromkeys(("branch", "constraints", "replicate", "enqueue", "warm_start"), NOT_YET)
 METHODS = ("grid", "random")
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
 TEXT_METRICS = ("text", "attribute_share")
@@ -62,11 +74,6 @@ class EarlyTermination:
     type: str = "none"  # none: all; halving: the best 1/eta once a rung is complete; asha: without waiting for it
     eta: int = 3
     min_stage: int = 4  # px: no rung before it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    max_trials: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +91,9 @@ class SweepSpec:
     parameters: tuple[Parameter, ...]
     early_terminate: EarlyTermination
     budget: Budget
-    priority: int
+    resources: Resources
+    after: str | None  # the sweep that must have ended before
+    share_prefix: bool
     retry: RetryBudget
     probe: ProbeSection
     checkpoint_seconds: float
@@ -130,7 +139,9 @@ class SweepSpec:
             space=space,
             early_terminate=self.early_terminate,
             budget=self.budget,
-            priority=self.priority,
+            resources=self.resources,
+            after=self.after,
+            share_prefix=self.share_prefix,
             retry=self.retry,
             evaluation=self.probe.evaluation(data, judge_sha256),
             checkpoint_seconds=self.checkpoint_seconds,
@@ -147,10 +158,20 @@ class ResolvedSweep:
     space: SearchSpace
     early_terminate: EarlyTermination
     budget: Budget
-    priority: int
+    resources: Resources = field(default_factory=Resources)
+    after: str | None = None
+    share_prefix: bool = True
     retry: RetryBudget = field(default_factory=RetryBudget)
     evaluation: EvaluationSpec
     checkpoint_seconds: float
+
+    def root(self, trial_name: str) -> str | None:
+        """What the key of the trial's first stage run is chained to: its own name where it shares with nobody."""
+        return None if self.share_prefix else f"unshared {trial_name}"
+
+    @property
+    def priority(self) -> int:
+        return self.resources.priority
 
     def to_json(self) -> dict[str, Any]:
         plan = {name: list(values) for name, values in asdict(self.space.plan).items()}
@@ -167,7 +188,7 @@ class ResolvedSweep:
             "sentence": None if self.space.sentence is None else asdict(self.space.sentence),
             "early_terminate": asdict(self.early_terminate),
             "budget": asdict(self.budget),
-            "priority": self.priority,
+            **limits_json(resources=self.resources, after=self.after, share_prefix=self.share_prefix),
             "retry": asdict(self.retry),
             "evaluation": self.evaluation.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
@@ -192,7 +213,9 @@ class ResolvedSweep:
             space=space,
             early_terminate=EarlyTermination(**stored["early_terminate"]),
             budget=Budget(**stored["budget"]),
-            priority=stored["priority"],
+            resources=resources_from_json(stored),
+            after=stored.get("after"),
+            share_prefix=stored.get("share_prefix", True),
             retry=RetryBudget(**stored["retry"]),
             evaluation=EvaluationSpec.from_json(stored["evaluation"]),
             checkpoint_seconds=stored["checkpoint_seconds"],
@@ -211,13 +234,6 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
     preset = read_preset(file)
     stages = read_stages(file, preset)
     metric, goal = _read_metric(file)
-    resources = file.section("resources")
-    resources.only(("num_gpus", "priority"), later={"labels": NOT_YET})
-    if resources.content.get("num_gpus", "auto") != "auto":
-        raise SpecError(
-            f"{resources.where}: num_gpus = {resources.content['num_gpus']!r} is not allowed; "
-            f"leave it at auto, and give a worker's share of a GPU where the workers start: t2f up --num-gpus 0.5"
-        )
     checkpoint = file.section("checkpoint")
     checkpoint.only(("seconds",))
     retry = file.section("retry")
@@ -234,8 +250,10 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         stages=stages,
         parameters=_read_parameters(file, stages),
         early_terminate=_read_early_terminate(file, stages),
-        budget=_read_budget(file, method),
-        priority=resources.whole("priority", default=50, low=0, high=100),
+        budget=read_budget(file, method),
+        resources=read_resources(file),
+        after=read_after(file),
+        share_prefix=read_share_prefix(file),
         retry=RetryBudget(
             infrastructure=retry.whole("infrastructure", default=10, low=0, high=1000),
             code=retry.whole("code", default=1, low=0, high=1000),
@@ -277,16 +295,6 @@ def _read_early_terminate(file: Section, stages: StagesSection) -> EarlyTerminat
             f"its stages are {', '.join(map(str, stages.resolutions))}"
         )
     return EarlyTermination(type=kind, eta=section.whole("eta", default=3, low=2, high=100), min_stage=min_stage)
-
-
-def _read_budget(file: Section, method: str) -> Budget:
-    section = file.section("budget")
-    section.only(("max_trials",), later=dict.fromkeys(("gpu_hours", "wall"), NOT_YET))
-    if method == "random" and "max_trials" not in section.content:
-        raise SpecError(f"{section.where}: max_trials is missing; method: random needs to know how many trials to draw")
-    if "max_trials" not in section.content:
-        return Budget()
-    return Budget(max_trials=section.whole("max_trials", low=1, high=1_000_000))
 
 
 def _read_parameters(file: Section, stages: StagesSection) -> tuple[Parameter, ...]:

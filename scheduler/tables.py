@@ -29,6 +29,9 @@ metadata = MetaData(
     }
 )
 
+# NaN is NULL on SQLite and larger than all numbers on PostgreSQL, infinities are stored on both: neither may rank.
+FINITE = "abs({column}) <= 1.7976931348623157e308"
+
 sweeps = Table(
     "sweeps",
     metadata,
@@ -44,6 +47,9 @@ sweeps = Table(
     Column("created_by", String(200), nullable=False),
     Column("created", Float, nullable=False),
     Column("ended", Float),
+    Column("share", Float, nullable=False, server_default="1"),  # weight in the fair share between sweeps
+    Column("max_workers", Integer),  # most stage runs of it at once; null: no limit
+    Column("spent", Text),  # which budget is spent; null: none
 )
 
 trials = Table(
@@ -84,8 +90,19 @@ stage_runs = Table(
     Column("error", Text),
     Column("created", Float, nullable=False),
     Column("ended", Float),
-    Index("ix_stage_runs_state_priority", "state", "priority"),
+    Column("sweep_id", Integer),  # whose unpaused demand came first: it bears the cost of the next attempt
+    Column("remaining", Float, nullable=False, server_default="0"),  # forecast seconds to its trials' end
+    Column("preempt", Integer, nullable=False, server_default="0"),  # 1: to leave its worker at the next checkpoint
     Index("ix_stage_runs_parent_id", "parent_id"),
+)
+# The queue's order inside one sweep: a claim reads the first row.
+Index(
+    "ix_stage_runs_queue",
+    stage_runs.c.state,
+    stage_runs.c.sweep_id,
+    stage_runs.c.priority.desc(),
+    stage_runs.c.remaining.desc(),
+    stage_runs.c.id,
 )
 
 demands = Table(
@@ -98,9 +115,22 @@ demands = Table(
     Column("priority", Integer, nullable=False),
     Column("paused", Integer, nullable=False),  # 0 or 1
     Column("created", Float, nullable=False),
+    Column("stage", Integer, nullable=False, server_default="0"),  # of the stage run
     UniqueConstraint("trial_id", "stage_run_id"),
     Index("ix_demands_stage_run_id", "stage_run_id"),
-    Index("ix_demands_sweep_id", "sweep_id"),
+    Index("ix_demands_sweep_id_stage", "sweep_id", "stage"),
+)
+
+# What the scheduler has yet to look at, written in the transaction that changed it: trials on a stage run, a trial, or
+# (neither) a whole sweep. Rows are deleted by their ids once they were looked at, so nothing is missed by a crash.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sweep_id", Integer, nullable=False),
+    Column("stage_run_id", Integer),
+    Column("trial_id", Integer),
+    Index("ix_changes_sweep_id", "sweep_id"),
 )
 
 attempts = Table(
@@ -120,6 +150,7 @@ attempts = Table(
     Column("outcome", String(20)),
     Column("error", Text),
     UniqueConstraint("stage_run_id", "number"),
+    Index("ix_attempts_sweep_id", "sweep_id"),
 )
 
 checkpoints = Table(
@@ -145,6 +176,7 @@ curves = Table(
     Column("name", String(100), primary_key=True),
     Column("images", BigInteger, primary_key=True),
     Column("value", Float, nullable=False),
+    CheckConstraint(FINITE.format(column="value"), name="value_is_finite"),
 )
 
 evaluations = Table(
@@ -169,11 +201,11 @@ evaluations = Table(
     Column("created", Float, nullable=False),
     Column("ended", Float),
     UniqueConstraint("stage_run_id", "key"),
-    # NaN is NULL on SQLite and the largest number on PostgreSQL: a score that is no number must never rank.
     CheckConstraint("score >= 0 AND score <= 1", name="score_is_finite"),
     CheckConstraint("state <> 'done' OR score IS NOT NULL", name="done_has_score"),
-    Index("ix_evaluations_state_priority", "state", "priority"),
+    Index("ix_evaluations_claim_id", "claim_id"),
 )
+Index("ix_evaluations_queue", evaluations.c.state, evaluations.c.priority.desc(), evaluations.c.id)
 
 workers = Table(
     "workers",
@@ -210,7 +242,7 @@ models = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("at", Float, nullable=False),
     Column("kind", String(60), nullable=False),  # "stage_run.done", "trial.pruned", ...
     Column("sweep_id", Integer),

@@ -6,15 +6,13 @@ B batch, T tokens, H hidden, P heads, D head's width
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from t2f.data.files import read_json
-from t2f.errors import CheckpointError, DataError
+from t2f.errors import CheckpointError
+from t2f.foreign import allow_only, read_as, read_tensors, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,28 +80,8 @@ class Bert:
     @classmethod
     def read(cls, config: BertConfig, path: Path) -> "Bert":
         """The network with the weights of a safetensors file; CheckpointError where they do not fit."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                names = set(file.keys())
-                # A BERT that was saved inside a larger model carries its name.
-                prefix = "bert." if "bert.embeddings.word_embeddings.weight" in names else ""
-                missing = [prefix + name for name in config.shapes() if prefix + name not in names]
-                if missing:
-                    raise CheckpointError(f"{path} has no tensor {missing[0]}, which its config.json asks for")
-                weights = {name: file.get_tensor(prefix + name) for name in config.shapes()}
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} cannot be read as a safetensors file: {error}") from None
-        for name, shape in config.shapes().items():
-            weight = weights[name]
-            if weight.shape != shape or not weight.is_floating_point():
-                raise CheckpointError(
-                    f"{path} holds {prefix}{name} as {weight.dtype} {tuple(weight.shape)}; its config.json asks for "
-                    f"floating point {shape}"
-                )
-            weights[name] = weight.float()
-            if not bool(torch.isfinite(weights[name]).all()):
-                raise CheckpointError(f"{path} holds {prefix}{name} with values that are not finite numbers")
-        return cls(config, weights)
+        # A BERT that was saved inside a larger model carries its name.
+        return cls(config, read_tensors(path, config.shapes(), prefixes=("bert.", "")))
 
     @torch.no_grad()
     def hidden(self, tokens_BT: Tensor, is_real_BT: Tensor) -> Tensor:
@@ -141,31 +119,3 @@ class Bert:
     def _norm(self, name: str, x: Tensor) -> Tensor:
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return functional.layer_norm(x, weight.shape, weight, bias, self.config.layer_norm_eps)
-
-
-# What the JSON files of a model may say
-
-
-def read_as(path: Path, kind: type) -> Any:
-    """The dict or list in a JSON file; CheckpointError where it holds something else."""
-    try:
-        found = read_json(path)
-    except DataError as error:
-        raise CheckpointError(str(error)) from None
-    if not isinstance(found, kind):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}; a {kind.__name__} is needed")
-    return found
-
-
-def allow_only(path: Path, found: Mapping[str, Any], allowed: Mapping[str, Any]) -> None:
-    """CheckpointError where a value is given that is not the one that can be run."""
-    for name, value in allowed.items():
-        if name in found and found[name] != value:
-            raise CheckpointError(f"{path} says {name} = {found[name]!r}; only {value!r} can be run")
-
-
-def whole_number(path: Path, found: Mapping[str, Any], name: str, *, minimum: int = 1) -> int:
-    value = found.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise CheckpointError(f"{path} says {name} = {value!r}; it must be a whole number, {minimum} or more")
-    return value

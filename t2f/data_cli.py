@@ -149,6 +149,9 @@ def prepare_command(
     on_bad_image: Annotated[str, typer.Option(help="fail or skip.")] = "fail",
     clean: ModeOption = "off",
     clean_rules: RulesOption = None,
+    validation: Annotated[float, typer.Option(help="Share held out for choosing (source without splits).")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share held out for the end (source without splits).")] = 0.1,
+    split_seed: Annotated[int, typer.Option(help="Another number holds out other images.")] = 0,
     judge_steps: Annotated[int, typer.Option(min=3, help="Training steps of the judge.")] = 600,
     replace: Annotated[bool, typer.Option(help="Replace a prepared data set of this name.")] = False,
     home: HomeOption = DEFAULT_HOME,
@@ -160,6 +163,9 @@ def prepare_command(
         crop=CropOptions.parse(crop) if crop else None,
         on_bad_image=on_bad_image,
         cleaning=chosen_cleaning(clean, clean_rules),
+        validation_fraction=validation,
+        test_fraction=test,
+        split_seed=split_seed,
     )
     if uncaptioned_crop and uncaptioned is None:
         raise DataError(

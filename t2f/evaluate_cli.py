@@ -34,6 +34,7 @@ class EvaluateOptions:
     split: str | None  # None: validation, or train where there is no validation split
     images: int
     inception: Path | None
+    clip: Path | None
     as_json: bool
     dry_run: bool
 
@@ -44,6 +45,8 @@ class EvaluateOptions:
             raise UserError(f"--images {self.images} is not allowed; it must be from 16 to 100000")
         if self.inception is not None and not self.inception.is_file():
             raise UserError(f"--inception {self.inception} does not exist; give a file with Inception's weights")
+        if self.clip is not None and not self.clip.is_dir():
+            raise UserError(f"--clip {self.clip} is no folder; give one with a CLIP's config.json and weights")
 
     def spec(self, data: PreparedData, judge_sha256: str) -> "EvaluationSpec":
         """What is measured; nothing is drawn for a wall."""
@@ -111,6 +114,8 @@ def evaluate_subject(subject: Subject, options: EvaluateOptions) -> None:
     """Measure and print; a dry run says what would be measured."""
     # Only evaluating waits for torch.
     from t2f.judge import load_judge
+    from t2f.metrics.brought import Brought
+    from t2f.metrics.clip import Clip
     from t2f.metrics.inception import Inception
     from t2f.report import chosen_metrics, make_report
 
@@ -126,7 +131,10 @@ def evaluate_subject(subject: Subject, options: EvaluateOptions) -> None:
         )
         return
     model, reader = subject.open()
-    inception = None if options.inception is None else Inception.open(options.inception)
+    brought = Brought(
+        inception=None if options.inception is None else Inception.open(options.inception),
+        clip=None if options.clip is None else Clip.open(options.clip),
+    )
 
     with bar("evaluating", quiet=options.as_json) as progress:
         report = make_report(
@@ -137,7 +145,7 @@ def evaluate_subject(subject: Subject, options: EvaluateOptions) -> None:
             reader=reader,
             spec=spec,
             names=options.metrics,
-            inception=inception,
+            brought=brought,
             progress=progress,
         )
     if options.as_json:

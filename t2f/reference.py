@@ -17,10 +17,10 @@ from t2f.data import PreparedData
 from t2f.drawing import draw, noise
 from t2f.errors import DataError
 from t2f.judge import Judge, judge_path
+from t2f.metrics.brought import NOTHING, Brought
 from t2f.metrics.builtin import BUILTIN, STAGE_END
 from t2f.metrics.comparison import Comparison, Metric, measure_all
 from t2f.metrics.figures import Figure
-from t2f.metrics.inception import Inception
 from t2f.metrics.nearest import RESOLUTION
 from t2f.networks import FaceModel
 from t2f.pairs import reference_pairs, right_captions
@@ -69,7 +69,7 @@ class Reference:
 
 
 def compare(
-    fakes_N3RR: Tensor, data: PreparedData, judge: Judge | None, *, split: str, inception: Inception | None = None
+    fakes_N3RR: Tensor, data: PreparedData, judge: Judge | None, *, split: str, brought: Brought = NOTHING
 ) -> Comparison:
     """The faces beside the reference images whose captions they were drawn from."""
     held_out, resolution = data.split(split), fakes_N3RR.shape[-1]
@@ -83,7 +83,7 @@ def compare(
         attribute_names=tuple(data.attribute_values),
         training_T3rr=training,
         judge=judge,
-        inception=inception,
+        brought=brought,
     )
 
 
@@ -117,10 +117,10 @@ def measure_bounds(
     resolution: int,
     spec: EvaluationSpec,
     metrics: Sequence[Metric],
-    inception: Inception | None = None,
+    brought: Brought = NOTHING,
 ) -> dict[str, Bounds]:
     """Metric -> floor and ceiling of its figures at one resolution, for the spec's images and split."""
-    count, given = spec.num_images, {"split": spec.split, "inception": inception}
+    count, given = spec.num_images, {"split": spec.split, "brought": brought}
     faces = untrained_faces(data, resolution=resolution, num_images=count, split=spec.split)
     untrained = compare(faces, data, judge, **given)
     real = {
@@ -158,7 +158,7 @@ def reference_for(
     resolution: int,
     spec: EvaluationSpec,
     metrics: Sequence[Metric] = STAGE_END,
-    inception: Inception | None = None,
+    brought: Brought = NOTHING,
 ) -> Reference:
     """The reference of a resolution; what is not yet remembered beside the judge is measured, and remembered.
 
@@ -169,10 +169,10 @@ def reference_for(
     name = f"reference-{spec.split}-{spec.num_images}-{resolution}-v{METRIC_VERSION}-{judge_sha256[:16]}.json"
     path = judge_path(data).with_name(name)
     kept = read_bounds(path)
-    keys = {metric.name: _key(metric, inception) for metric in metrics}
+    keys = {metric.name: _key(metric, brought) for metric in metrics}
     missing = [metric for metric in metrics if keys[metric.name] not in kept]
     if missing:
-        found = measure_bounds(data, judge, resolution=resolution, spec=spec, metrics=missing, inception=inception)
+        found = measure_bounds(data, judge, resolution=resolution, spec=spec, metrics=missing, brought=brought)
         lasting = [metric for metric in missing if metric in BUILTIN]
         if lasting:
             stored = {**kept, **{keys[metric.name]: found[metric.name] for metric in lasting}}
@@ -195,6 +195,6 @@ def read_bounds(path: Path) -> dict[str, Bounds]:
         return {}
 
 
-def _key(metric: Metric, inception: Inception | None) -> str:
-    """Under which a metric's bounds are remembered; those over Inception belong to its weights."""
-    return metric.name if "inception" not in metric.needs or inception is None else f"{metric.name} {inception.sha256}"
+def _key(metric: Metric, brought: Brought) -> str:
+    """Under which a metric's bounds are remembered; those over networks that the user brings belong to these."""
+    return f"{metric.name}{brought.name(metric.needs)}"

@@ -9,11 +9,11 @@ from t2f.drawing import draw, noise
 from t2f.errors import UserError
 from t2f.gates import closed_gates
 from t2f.judge import Judge
+from t2f.metrics.brought import NOTHING, Brought
 from t2f.metrics.builtin import all_metrics
 from t2f.metrics.catalogue import BETTER
 from t2f.metrics.comparison import Metric
 from t2f.metrics.figures import Figure
-from t2f.metrics.inception import Inception
 from t2f.networks import FaceModel
 from t2f.pairs import reference_pairs, right_captions
 from t2f.probe import EvaluationSpec
@@ -97,21 +97,21 @@ def make_report(
     reader: Reader,
     spec: EvaluationSpec,
     names: Collection[str] = (),
-    inception: Inception | None = None,
+    brought: Brought = NOTHING,
     progress: Progress = lambda done, total: None,
 ) -> Report:
     """Everything that is asked for, or everything, about this EMA model (alpha 1, truncation 1)."""
     metrics = chosen_metrics(names)
     steps = len(metrics) + 2
     reference = reference_for(
-        data, judge, spec.judge_sha256, resolution=resolution, spec=spec, metrics=metrics, inception=inception
+        data, judge, spec.judge_sha256, resolution=resolution, spec=spec, metrics=metrics, brought=brought
     )
     progress(1, steps)
     split = data.split(spec.split)
     captions = right_captions(split, reference_pairs(split, spec.num_images), reader)
     fakes = draw(model, captions, noise(model, "evaluation", spec.num_images))
     progress(2, steps)
-    comparison = compare(fakes, data, judge, split=spec.split, inception=inception)
+    comparison = compare(fakes, data, judge, split=spec.split, brought=brought)
     found: dict[str, Figure] = {}
     lines: dict[str, Line] = {}
     for number, metric in enumerate(metrics):

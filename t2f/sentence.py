@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from t2f.bert import Bert, BertConfig, allow_only, read_as, whole_number
+from t2f.bert import Bert, BertConfig
 from t2f.checkpoint import file_sha256, write_durably
 from t2f.data import PreparedData
 from t2f.errors import CheckpointError, DataError
+from t2f.foreign import allow_only, read_as, whole_number
 from t2f.spec import MINILM, SentenceSpec
 from t2f.text import Captions, pad_tokens
 from t2f.wordpiece import WordPiece, read_word_pieces

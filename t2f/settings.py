@@ -402,7 +402,8 @@ class Settings:
 
     def flat(self) -> dict[str, Value]:
         """Every setting under its full name, in the order of declaration."""
-        return {name: getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) for name in SETTINGS}
+        groups = {name: getattr(self, name).__dict__ for name in GROUPS}
+        return {name: groups[group][key] for name, (group, key) in PLACES.items()}
 
     def features(self, resolution: int) -> int:
         """Feature maps of the block that works at this resolution (ProGAN appendix A, table 2)."""
@@ -412,7 +413,7 @@ class Settings:
         """A copy with these full names set; SpecError for an unknown name or a value that is not allowed."""
         groups: dict[str, dict[str, Value]] = {}
         for name, value in values.items():
-            group, key = require_setting(name).split(".")
+            group, key = PLACES[require_setting(name)]
             groups.setdefault(group, {})[key] = checked_value(name, value)
         changed = {group: dataclasses.replace(getattr(self, group), **new) for group, new in groups.items()}
         return dataclasses.replace(self, **changed)
@@ -423,6 +424,10 @@ SETTINGS: dict[str, dataclasses.Field] = {
     for group in dataclasses.fields(Settings)
     for item in dataclasses.fields(group.default_factory)  # type: ignore[arg-type]
 }
+
+# A setting's full name -> its group and its field there.
+PLACES: dict[str, tuple[str, str]] = {name: tuple(name.split(".")) for name in SETTINGS}
+GROUPS = tuple(item.name for item in dataclasses.fields(Settings))
 
 PRESETS: dict[str, dict[str, Value]] = {
     # The article's and its code's values; every default above is one of them.
@@ -521,20 +526,23 @@ def checked_value(name: str, value: object) -> Value:
     """The value in the setting's own type; SpecError with what is allowed where it does not fit."""
     declared = SETTINGS[require_setting(name)]
     kind, meta = declared.type, declared.metadata
-    allowed = describe_allowed(name)
-    wrong = SpecError(f"{name} = {value!r} is not allowed; it must be {allowed}")
     if kind is str:
         if not isinstance(value, str) or value not in meta["choices"]:
             near = difflib.get_close_matches(str(value), meta["choices"], n=1)
+            wrong = _not_allowed(name, value)
             raise SpecError(f"{wrong}; did you mean {near[0]!r}?") if near else wrong
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise wrong
+        raise _not_allowed(name, value)
     if kind is int and value != int(value):
-        raise wrong
+        raise _not_allowed(name, value)
     if not (meta["low"] <= value <= meta["high"]):
-        raise wrong
+        raise _not_allowed(name, value)
     return kind(value)
+
+
+def _not_allowed(name: str, value: object) -> SpecError:
+    return SpecError(f"{name} = {value!r} is not allowed; it must be {describe_allowed(name)}")
 
 
 def describe_allowed(name: str) -> str:

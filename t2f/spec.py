@@ -211,12 +211,24 @@ class TrainingSpec:
         return tuple(result)
 
 
-def stage_keys(stages: Iterable[StageSpec]) -> tuple[str, ...]:
-    """The key of every stage, each chained to the one before."""
+def stage_keys(stages: Iterable[StageSpec], root: str | None = None) -> tuple[str, ...]:
+    """The key of every stage, each chained to the one before; the first one's parent is `root`.
+
+    root: None where stage runs are shared with everybody; a name of one's own where they are not. It enters the keys
+    only, never the bits.
+    """
     keys: list[str] = []
     for stage in stages:
-        keys.append(stage.key(keys[-1] if keys else None))
+        keys.append(stage.key(keys[-1] if keys else root))
     return tuple(keys)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def canonical(value: Any) -> str:
+    """The one text of a JSON value that digests are made of."""
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any) -> str:
@@ -224,5 +236,4 @@ def digest(value: Any) -> str:
 
     Numbers are written as Python's repr, which gives equal floats equal text on every machine.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -1,6 +1,8 @@
-"""Fixtures for all tests: small real data, made once a session by the project's own code."""
+"""Fixtures for all tests: small real data, made once a session by the project's own code, and a PostgreSQL."""
 
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ from workers.environment import prepare_environment
 
 # Ray reads its token mode when it is imported, so this comes before every test module.
 prepare_environment(Path(tempfile.mkdtemp(prefix="t2f-ray-token-")))
+# A developer's own database is none to test on.
+os.environ.pop("T2F_DATABASE", None)
 
 import torch
 
 from t2f.data import PreparedData, PrepareOptions, Uncaptioned, prepare, render_demo
 from t2f.judge import JudgeOptions, save_judge, train_judge
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,3 +72,11 @@ def tiny_data(home: Path) -> PreparedData:
 @pytest.fixture(scope="session")
 def bare_data(home: Path) -> PreparedData:
     return PreparedData.open(home / "data" / "bare")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests that ask for no durability; the drills start their own."""
+    server = PostgresServer(durable=False)
+    yield server
+    server.remove()

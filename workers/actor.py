@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -29,7 +29,7 @@ class WorkerSettings:
 
     name: str
     home: str
-    database_url: str
+    database_url: str = field(repr=False)  # may hold a password
     threads: int
     num_gpus: float
     beat_seconds: float

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from sqlalchemy.exc import OperationalError
 from torch import Tensor
 
 from scheduler.store import Assignment, CheckpointRow, Orders, StaleAttempt, Store, init_uri
@@ -183,7 +184,9 @@ def carry_out(assignment: Assignment, workplace: Workplace, progress: Progress) 
 
 def _report(assignment: Assignment, store: Store, error: Exception, *, progressed: bool) -> str:
     # What the machine did (disk, memory, database) is retried often; what the code or the data did, seldom.
-    infrastructure = isinstance(error, OSError | MemoryError) or "out of memory" in str(error).lower()
+    infrastructure = (
+        isinstance(error, OSError | MemoryError | OperationalError) or "out of memory" in str(error).lower()
+    )
     text = f"{type(error).__name__}: {error}"
     try:
         if assignment.kind == "train":

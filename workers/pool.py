@@ -101,6 +101,11 @@ class WorkerPool:
     def idle(self) -> list[PooledWorker]:
         return [worker for worker in self._workers if worker.is_idle]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every worker has an assignment."""
+        return all(worker.call is not None for worker in self._workers)
+
     def dispatch(self, worker: PooledWorker, assignment: Assignment) -> None:
         """Hand over what was claimed for this worker."""
         worker.assignment = assignment

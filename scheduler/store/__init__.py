@@ -11,6 +11,7 @@ The rules that hold under any crash:
 from scheduler.store.claims import ClaimWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
+from scheduler.store.preempting import PreemptWrites
 from scheduler.store.retention import RetentionWrites
 from scheduler.store.rows import (
     Assignment,
@@ -37,5 +38,5 @@ __all__ = [
 ]
 
 
-class Store(RetentionWrites, ClaimWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(RetentionWrites, ClaimWrites, PreemptWrites, WorkerWrites, LeaderWrites, ModelWrites):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
+from scheduler.database import upsert
 from scheduler.states import Outcome, RunState
 from scheduler.store.rows import (
     MAX_BACKOFF_SECONDS,
@@ -19,7 +20,7 @@ from scheduler.store.rows import (
     RetryBudget,
 )
 from scheduler.store.tree import TreeWrites
-from scheduler.store.writes import record_event
+from scheduler.store.writes import record_event, update_row
 
 # Attempts that count against the infrastructure budget; Outcome.ERROR counts against the code's.
 MACHINE_FAULTS = (Outcome.LOST, Outcome.HUNG, Outcome.OOM, Outcome.INFRASTRUCTURE)
@@ -32,10 +33,8 @@ class AttemptWrites(TreeWrites):
             row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt)
             if row.state == RunState.LEASED:
                 self._move(connection, now, stage_run_id, RunState.RUNNING, images=start_images)
-            connection.execute(
-                _attempt_row(stage_run_id, attempt).values(
-                    numerics_class=numerics_class, started=now, start_images=start_images
-                )
+            _update_attempt(
+                connection, stage_run_id, attempt, numerics_class=numerics_class, started=now, start_images=start_images
             )
 
     def beat(
@@ -44,12 +43,17 @@ class AttemptWrites(TreeWrites):
         """Renew the lease and tell how far the training is."""
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt)
-            connection.execute(
-                t.stage_runs.update()
-                .where(t.stage_runs.c.id == stage_run_id)
-                .values(images=images, images_per_second=images_per_second, lease_until=now + lease_seconds)
+            update_row(
+                connection,
+                t.stage_runs,
+                stage_run_id,
+                images=images,
+                images_per_second=images_per_second,
+                lease_until=now + lease_seconds,
             )
-            return Orders.CANCEL if row.state == RunState.CANCELING else Orders.CONTINUE
+            if row.state == RunState.CANCELING:
+                return Orders.CANCEL
+            return Orders.PREEMPT if row.preempt else Orders.CONTINUE
 
     def add_curves(self, stage_run_id: int, attempt: int, points: Sequence[tuple[str, int, float]]) -> None:
         """Points (name, images, value); those of a replay after a resume replace themselves."""
@@ -62,7 +66,7 @@ class AttemptWrites(TreeWrites):
                 for name, images, value in points
             ]
             if rows:
-                statement = upsert(t.curves)
+                statement = upsert(connection, t.curves)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["stage_run_id", "name", "images"], set_={"value": statement.excluded.value}
@@ -97,7 +101,7 @@ class AttemptWrites(TreeWrites):
             if was_sealed and not self._rebuilt(connection, now, row, weights_sha256, seconds):
                 return
             _insert_checkpoint(connection, now, stage_run_id, attempt, images, uri, sha256, num_bytes, sealed=True)
-            connection.execute(_attempt_row(stage_run_id, attempt).values(ended=now, outcome=Outcome.DONE))
+            _update_attempt(connection, stage_run_id, attempt, ended=now, outcome=Outcome.DONE)
             self._move(
                 connection,
                 now,
@@ -180,7 +184,7 @@ class AttemptWrites(TreeWrites):
     def _end_attempt(
         self, connection: sa.Connection, now: float, row: sa.Row, outcome: Outcome, error: str | None
     ) -> None:
-        connection.execute(_attempt_row(row.id, row.attempt).values(ended=now, outcome=outcome, error=error))
+        _update_attempt(connection, row.id, row.attempt, ended=now, outcome=outcome, error=error)
 
     def _after_fault(
         self,
@@ -224,10 +228,9 @@ class AttemptWrites(TreeWrites):
     def _budget(self, connection: sa.Connection, stage_run_id: int) -> RetryBudget:
         """The largest among those who want the stage run."""
         resolved = connection.scalars(
-            sa.select(t.sweeps.c.resolved)
-            .join(t.demands, t.demands.c.sweep_id == t.sweeps.c.id)
-            .where(t.demands.c.stage_run_id == stage_run_id)
-            .distinct()
+            sa.select(t.sweeps.c.resolved).where(
+                t.sweeps.c.id.in_(sa.select(t.demands.c.sweep_id).where(t.demands.c.stage_run_id == stage_run_id))
+            )
         ).all()
         budgets = [RetryBudget(**sweep.get("retry", {})) for sweep in resolved] or [RetryBudget()]
         return RetryBudget(
@@ -235,8 +238,19 @@ class AttemptWrites(TreeWrites):
         )
 
 
-def _attempt_row(stage_run_id: int, number: int) -> sa.Update:
-    return t.attempts.update().where(t.attempts.c.stage_run_id == stage_run_id, t.attempts.c.number == number)
+def _update_attempt(connection: sa.Connection, stage_run_id: int, number: int, **values: Any) -> None:
+    which = {"of_run": stage_run_id, "of_number": number}
+    params = {f"new_{name}": value for name, value in values.items()}
+    connection.execute(_attempt_update(tuple(values)), {**which, **params})
+
+
+@cache
+def _attempt_update(names: tuple[str, ...]) -> sa.Update:
+    return (
+        t.attempts.update()
+        .where(t.attempts.c.stage_run_id == sa.bindparam("of_run"), t.attempts.c.number == sa.bindparam("of_number"))
+        .values({name: sa.bindparam(f"new_{name}") for name in names})
+    )
 
 
 def _spent(connection: sa.Connection, row: sa.Row, now: float) -> float:
@@ -286,18 +300,8 @@ def _insert_checkpoint(
     *,
     sealed: bool,
 ) -> None:
-    connection.execute(
-        t.checkpoints.insert().values(
-            stage_run_id=stage_run_id,
-            attempt=attempt,
-            images=images,
-            uri=uri,
-            sha256=sha256,
-            bytes=num_bytes,
-            sealed=int(sealed),
-            created=now,
-        )
-    )
+    row = {"stage_run_id": stage_run_id, "attempt": attempt, "images": images, "uri": uri, "sha256": sha256}
+    connection.execute(t.checkpoints.insert(), {**row, "bytes": num_bytes, "sealed": int(sealed), "created": now})
 
 
 def _forgiven(connection: sa.Connection, stage_run_id: int) -> int:

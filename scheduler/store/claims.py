@@ -3,9 +3,11 @@
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
+from scheduler.store.queue import choose_evaluation, choose_stage_run
 from scheduler.store.rows import Assignment, StaleAttempt
 from scheduler.store.tree import TreeWrites
 from scheduler.store.workers import mark_busy
@@ -17,11 +19,12 @@ class ClaimWrites(TreeWrites):
     ) -> Assignment | None:
         """The most urgent work for this worker, leased to it in one transaction; None where there is none.
 
-        Evaluations come first, since rungs wait for them; then the highest priority, the child of the stage run that
-        the worker still holds in memory, the deepest stage (it is nearest to a result), the oldest. Claiming again with
-        the same claim_id, after an answer that got lost, gives the same assignment.
+        Evaluations come first, since rungs wait for them; then stage runs in the order of `queue.choose_stage_run`.
+        Claiming again with the same claim_id, after an answer that got lost, gives the same assignment.
         """
         with self._transaction() as (connection, now):
+            # A repeated claim waits here for the first one, whose answer got lost.
+            connection.execute(locked(sa.select(t.workers.c.id).where(t.workers.c.id == worker_id)))
             again = self._claimed_before(connection, claim_id, lease_seconds)
             if again is not None:
                 return again
@@ -30,15 +33,13 @@ class ClaimWrites(TreeWrites):
             ) or self._claim_stage_run(connection, now, worker_id, claim_id, lease_seconds, warm_parent)
 
     def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
-        attempt = connection.execute(sa.select(t.attempts).where(t.attempts.c.claim_id == claim_id)).one_or_none()
+        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one_or_none()
         if attempt is not None:
             run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == attempt.stage_run_id)).one()
             if run.attempt != attempt.number or run.state not in ACTIVE:
                 raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
             return self._training(connection, run, attempt, lease_seconds)
-        evaluation = connection.execute(
-            sa.select(t.evaluations).where(t.evaluations.c.claim_id == claim_id)
-        ).one_or_none()
+        evaluation = connection.execute(_EVALUATION, {"claim_id": claim_id}).one_or_none()
         if evaluation is None:
             return None
         if evaluation.state not in ACTIVE:
@@ -54,37 +55,12 @@ class ClaimWrites(TreeWrites):
         lease_seconds: float,
         warm_parent: int | None,
     ) -> Assignment | None:
-        runs = t.stage_runs.c
-        chosen = connection.execute(
-            sa.select(t.stage_runs)
-            .where(runs.state == RunState.READY, runs.ready_at <= now)
-            .order_by(
-                runs.priority.desc(),
-                _others_last(runs.parent_id, warm_parent),
-                runs.stage.desc(),
-                runs.id,
-            )
-            .limit(1)
-        ).one_or_none()
+        chosen = choose_stage_run(connection, now, warm_parent)
         if chosen is None:
             return None
         number = chosen.attempt + 1
-        first_demand = connection.execute(
-            sa.select(t.demands.c.sweep_id)
-            .where(t.demands.c.stage_run_id == chosen.id)
-            .order_by(t.demands.c.id)
-            .limit(1)
-        ).one()
-        connection.execute(
-            t.attempts.insert().values(
-                stage_run_id=chosen.id,
-                number=number,
-                claim_id=claim_id,
-                worker_id=worker_id,
-                sweep_id=first_demand.sweep_id,
-                claimed=now,
-            )
-        )
+        attempt = {"number": number, "claim_id": claim_id, "worker_id": worker_id, "sweep_id": chosen.sweep_id}
+        connection.execute(_NEW_ATTEMPT, {**attempt, "stage_run_id": chosen.id, "claimed": now})
         self._move(
             connection,
             now,
@@ -95,17 +71,15 @@ class ClaimWrites(TreeWrites):
             lease_until=now + lease_seconds,
         )
         mark_busy(connection, worker_id, {"kind": "train", "stage_run": chosen.id, "resolution": chosen.resolution})
-        run = connection.execute(sa.select(t.stage_runs).where(runs.id == chosen.id)).one()
-        attempt = connection.execute(sa.select(t.attempts).where(t.attempts.c.claim_id == claim_id)).one()
+        run = connection.execute(_RUN, {"run_id": chosen.id}).one()
+        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
         return self._training(connection, run, attempt, lease_seconds)
 
     def _training(self, connection: sa.Connection, run: sa.Row, attempt: sa.Row, lease_seconds: float) -> Assignment:
         parent = None
         if run.parent_id is not None:
             parent = checkpoints_of(connection, run.parent_id, sealed_only=True, whole_only=True)[0]
-        sweep = connection.execute(
-            sa.select(t.sweeps.c.data_name, t.sweeps.c.resolved).where(t.sweeps.c.id == attempt.sweep_id)
-        ).one()
+        sweep = connection.execute(_SWEEP, {"sweep_id": attempt.sweep_id}).one()
         return Assignment(
             kind="train",
             stage_run_id=run.id,
@@ -118,9 +92,9 @@ class ClaimWrites(TreeWrites):
             resolution=run.resolution,
             stage=run.stage,
             parent=parent,
-            checkpoints=checkpoints_of(connection, run.id, whole_only=True),
+            checkpoints=checkpoints_of(connection, run.id, whole_only=True) if run.attempt > 1 else (),
             lease_seconds=lease_seconds,
-            checkpoint_seconds=sweep.resolved["checkpoint_seconds"],
+            checkpoint_seconds=sweep.checkpoint_seconds,
             data_name=sweep.data_name,
             data_key=run.spec["data_key"],
         )
@@ -135,16 +109,7 @@ class ClaimWrites(TreeWrites):
         warm_stage_run: int | None,
     ) -> Assignment | None:
         evaluations = t.evaluations.c
-        chosen = connection.execute(
-            sa.select(t.evaluations)
-            .where(evaluations.state == RunState.READY, evaluations.ready_at <= now)
-            .order_by(
-                evaluations.priority.desc(),
-                _others_last(evaluations.stage_run_id, warm_stage_run),
-                evaluations.id,
-            )
-            .limit(1)
-        ).one_or_none()
+        chosen = choose_evaluation(connection, now, warm_stage_run)
         if chosen is None:
             return None
         move_evaluation(
@@ -190,6 +155,10 @@ class ClaimWrites(TreeWrites):
         )
 
 
-def _others_last(column: sa.ColumnElement[int], preferred: int | None) -> sa.ColumnElement[int]:
-    """Orders rows with this value before all others; no order where there is no preference."""
-    return sa.literal(0) if preferred is None else sa.case((column == preferred, 0), else_=1)
+_ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
+_EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.claim_id == sa.bindparam("claim_id"))
+_NEW_ATTEMPT = t.attempts.insert()
+_RUN = sa.select(t.stage_runs).where(t.stage_runs.c.id == sa.bindparam("run_id"))
+_SWEEP = sa.select(
+    t.sweeps.c.data_name, t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds")
+).where(t.sweeps.c.id == sa.bindparam("sweep_id"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, OPEN_SWEEPS
 from scheduler.store.rows import batches
 from scheduler.store.trials import TrialWrites
@@ -33,7 +34,7 @@ class DeletionWrites(TrialWrites):
         Nothing is deleted where what is returned is open or active, or has aliases. The files are the caller's.
         """
         with self._transaction() as (connection, now):
-            connection.execute(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sweep_id).with_for_update())
+            connection.execute(locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sweep_id)))
             found = doomed(connection, sweep_id)
             if found is None or found.is_open or found.is_active or found.aliases:
                 return found
@@ -48,6 +49,7 @@ class DeletionWrites(TrialWrites):
             connection.execute(t.events.delete().where(t.events.c.trial_id.in_(of_sweep)))
             connection.execute(t.events.delete().where(t.events.c.sweep_id == sweep_id))
             connection.execute(t.trials.delete().where(t.trials.c.sweep_id == sweep_id))
+            connection.execute(t.changes.delete().where(t.changes.c.sweep_id == sweep_id))
             connection.execute(t.sweeps.delete().where(t.sweeps.c.id == sweep_id))
             return found
 

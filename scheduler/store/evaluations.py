@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from scheduler import tables as t
-from scheduler.states import RunState
+from scheduler.database import upsert
+from scheduler.states import ENDED, RunState
 from scheduler.store.rows import MAX_BACKOFF_SECONDS, Orders, RetryBudget
-from scheduler.store.writes import Writes, record_event
+from scheduler.store.writes import Writes, note_ended_runs, record_event, update_row
 
 
 class EvaluationWrites(Writes):
@@ -17,8 +17,8 @@ class EvaluationWrites(Writes):
         """(sealed stage run, evaluation key, evaluation spec): measured once, whoever asks."""
         with self._transaction() as (connection, now):
             for stage_run_id, key, spec in requests:
-                inserted = connection.execute(
-                    upsert(t.evaluations)
+                inserted = connection.scalar(
+                    upsert(connection, t.evaluations)
                     .values(
                         stage_run_id=stage_run_id,
                         key=key,
@@ -31,8 +31,9 @@ class EvaluationWrites(Writes):
                         created=now,
                     )
                     .on_conflict_do_nothing()
+                    .returning(t.evaluations.c.id)
                 )
-                if inserted.rowcount:
+                if inserted is not None:
                     record_event(connection, now, "evaluation.ready", stage_run_id=stage_run_id)
 
     def start_evaluation(self, evaluation_id: int, attempt: int) -> None:
@@ -44,11 +45,7 @@ class EvaluationWrites(Writes):
     def beat_evaluation(self, evaluation_id: int, attempt: int, *, lease_seconds: float) -> Orders:
         with self._transaction() as (connection, now):
             self._fenced(connection, now, t.evaluations, evaluation_id, attempt)
-            connection.execute(
-                t.evaluations.update()
-                .where(t.evaluations.c.id == evaluation_id)
-                .values(lease_until=now + lease_seconds)
-            )
+            update_row(connection, t.evaluations, evaluation_id, lease_until=now + lease_seconds)
             return Orders.CONTINUE
 
     def finish_evaluation(
@@ -96,6 +93,8 @@ class EvaluationWrites(Writes):
 
 def move_evaluation(connection: sa.Connection, now: float, row: sa.Row, state: RunState, **values: Any) -> None:
     """Change an evaluation's state together with its event; the trigger refuses illegal moves."""
-    connection.execute(t.evaluations.update().where(t.evaluations.c.id == row.id).values(state=state, **values))
+    update_row(connection, t.evaluations, row.id, state=state, **values)
     payload = {name: values.get(name) for name in ("score", "error")}
     record_event(connection, now, f"evaluation.{state}", stage_run_id=row.stage_run_id, **payload)
+    if state in ENDED:
+        note_ended_runs(connection, [row.stage_run_id])

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked, upsert
 from scheduler.store.writes import Writes
 
 
@@ -10,12 +11,12 @@ class LeaderWrites(Writes):
     def lead(self, holder: str, lease_seconds: float) -> int | None:
         """The term under which `holder` leads, its lease renewed; None while another one leads."""
         with self._transaction() as (connection, now):
-            row = connection.execute(sa.select(t.leader)).one_or_none()
-            if row is None:
-                connection.execute(
-                    t.leader.insert().values(id=1, holder=holder, term=1, lease_until=now + lease_seconds)
-                )
-                return 1
+            connection.execute(
+                upsert(connection, t.leader)
+                .values(id=1, holder=holder, term=1, lease_until=now + lease_seconds)
+                .on_conflict_do_nothing()
+            )
+            row = connection.execute(locked(sa.select(t.leader))).one()
             if row.holder != holder and row.lease_until >= now:
                 return None
             term = row.term if row.holder == holder else row.term + 1

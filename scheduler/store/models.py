@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import lock_name
 from scheduler.store.writes import Writes, record_event
 
 
@@ -14,6 +15,7 @@ class ModelWrites(Writes):
     ) -> int:
         """A new version of the model; an alias points to one version, so earlier ones lose it."""
         with self._transaction() as (connection, now):
+            lock_name(connection, f"model {name}")
             versions = connection.execute(sa.select(t.models).where(t.models.c.name == name)).all()
             for row in versions:
                 connection.execute(

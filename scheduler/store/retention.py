@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, OPEN_TRIALS, RunState
 from scheduler.store.deleting import DeletionWrites
 from scheduler.store.rows import EMA, STATE, CheckpointRow
@@ -60,9 +61,7 @@ class RetentionWrites(DeletionWrites):
 
 
 def _held(connection: sa.Connection, stage_run_id: int) -> sa.Row | None:
-    return connection.execute(
-        sa.select(t.stage_runs).where(t.stage_runs.c.id == stage_run_id).with_for_update()
-    ).one_or_none()
+    return connection.execute(locked(sa.select(t.stage_runs).where(t.stage_runs.c.id == stage_run_id))).one_or_none()
 
 
 def is_wanted(connection: sa.Connection, stage_run_id: int) -> bool:

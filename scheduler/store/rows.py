@@ -41,7 +41,8 @@ class Demand:
 
     trial_id: int
     keys: tuple[str, ...]  # from 4 px up to the stage wanted
-    spec: Mapping[str, Any]  # of that stage, as StageSpec.to_json()
+    spec: Mapping[str, Any] | str  # of that stage, as StageSpec.to_json(), or the text of it as a `JsonText`
+    remaining: float = 0.0  # forecast seconds from its start to the trial's end
 
 
 @dataclass(frozen=True, kw_only=True)

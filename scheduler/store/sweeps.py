@@ -1,15 +1,17 @@
 """Sweeps: submitted, paused, stopped, canceled, edited, ended."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
 from scheduler.store.rows import NewTrial
-from scheduler.store.tree import TreeWrites
-from scheduler.store.writes import record_event
+from scheduler.store.tree import BATCH, TreeWrites
+from scheduler.store.writes import note_changes, record_event
 
 
 class SweepWrites(TreeWrites):
@@ -38,6 +40,8 @@ class SweepWrites(TreeWrites):
                     provenance=provenance,
                     created_by=created_by,
                     created=now,
+                    share=resolved.get("share", 1.0),
+                    max_workers=resolved.get("max_workers"),
                 )
             ).inserted_primary_key[0]
             self._insert_trials(connection, now, sweep_id, trials)
@@ -46,25 +50,27 @@ class SweepWrites(TreeWrites):
 
     def add_trials(self, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
 
     def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
-        rows = [
-            {
-                "sweep_id": sweep_id,
-                "number": number,
-                "parameters": dict(trial.parameters),
-                "state": TrialState.WAITING,
-                "origin": trial.origin,
-                "attributes": dict(trial.attributes),
-                "created": now,
-            }
-            for number, trial in enumerate(trials, start=first)
-        ]
-        if rows:
+        left = enumerate(trials, start=first)
+        while batch := list(islice(left, BATCH)):
+            rows = [
+                {
+                    "sweep_id": sweep_id,
+                    "number": number,
+                    "parameters": dict(trial.parameters),
+                    "state": TrialState.WAITING,
+                    "origin": trial.origin,
+                    "attributes": dict(trial.attributes),
+                    "created": now,
+                }
+                for number, trial in batch
+            ]
             connection.execute(t.trials.insert(), rows)
 
     def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
@@ -89,6 +95,8 @@ class SweepWrites(TreeWrites):
         )
         if moved.rowcount:
             record_event(connection, now, f"sweep.{state}", sweep_id=sweep_id, error=error)
+            if state in OPEN_SWEEPS:
+                note_changes(connection, [{"sweep_id": sweep_id}])
         return bool(moved.rowcount)
 
     def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
@@ -110,20 +118,7 @@ class SweepWrites(TreeWrites):
                 .values(paused=int(paused))
                 .returning(t.demands.c.stage_run_id)
             ).all()
-            for stage_run_id in set(touched):
-                self._follow_demands(connection, now, stage_run_id)
-            return True
-
-    def cancel_sweep(self, sweep_id: int, *, reason: str) -> bool:
-        """End a sweep and all its open trials in one transaction; whether it was still open."""
-        with self._transaction() as (connection, now):
-            if not self._move_sweep(connection, now, sweep_id, SweepState.CANCELED):
-                return False
-            still_open = connection.scalars(
-                sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
-            ).all()
-            for trial_id in still_open:
-                self._move_trial(connection, now, trial_id, TrialState.CANCELED, reason)
+            self._follow_demands(connection, now, *sorted(set(touched)))
             return True
 
     def stop_sweep(self, sweep_id: int, *, reason: str) -> bool:
@@ -142,14 +137,14 @@ class SweepWrites(TreeWrites):
                 .values(paused=0)
                 .returning(t.demands.c.stage_run_id)
             ).all()
-            for stage_run_id in set(begun):
-                self._follow_demands(connection, now, stage_run_id)
+            self._follow_demands(connection, now, *sorted(set(begun)))
             return True
 
     def end_idle_trials(self, sweep_id: int, *, reason: str) -> None:
         """End the trials of a stopping sweep of which nothing runs or is measured any more."""
         with self._transaction() as (connection, now):
-            if connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)) == SweepState.STOPPING:
+            state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
+            if state == SweepState.STOPPING:
                 self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=True)
 
     def _end_idle_trials(
@@ -185,11 +180,12 @@ class SweepWrites(TreeWrites):
             .where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
             .group_by(t.trials.c.id)
         ).all()
+        ends: dict[int, TrialState] = {}
         for trial in wanted:
             is_sealed = trial.stage_runs > 0 and trial.sealed == trial.stage_runs
             if not trial.busy and (sealed_too or not is_sealed):
-                state = TrialState.PRUNED if trial.sealed else TrialState.CANCELED
-                self._move_trial(connection, now, trial.id, state, reason)
+                ends[trial.id] = TrialState.PRUNED if trial.sealed else TrialState.CANCELED
+        self._move_trials(connection, now, ends, reason)
 
     def end_sweep(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
         """End a sweep of which no trial is open; False where one is, since somebody added it meanwhile.
@@ -197,7 +193,7 @@ class SweepWrites(TreeWrites):
         One that was stopped ends as stopped, with the reason it was stopped for.
         """
         with self._transaction() as (connection, now):
-            sweep = connection.execute(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id).with_for_update()).one()
+            sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one()
             still_open = sa.select(t.trials.c.id).where(
                 t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
             )
@@ -223,12 +219,12 @@ class SweepWrites(TreeWrites):
         goes_on: an ended sweep is open again. Stage runs that exist are untouched, but for their priority.
         """
         with self._transaction() as (connection, now):
-            sweep = connection.execute(
-                sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id).with_for_update()
-            ).one_or_none()
+            sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one_or_none()
             if sweep is None or sweep.resolved != before or sweep.state == SweepState.STOPPING:
                 return False
-            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
+            queue = {"share": resolved.get("share", 1.0), "max_workers": resolved.get("max_workers")}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved, **queue))
+            note_changes(connection, [{"sweep_id": sweep_id}])
             record_event(connection, now, "sweep.edited", sweep_id=sweep_id, by=by, changes=changes, trials=len(trials))
             self._insert_trials(connection, now, sweep_id, trials)
             if goes_on:
@@ -240,13 +236,60 @@ class SweepWrites(TreeWrites):
                     .values(priority=resolved["priority"])
                     .returning(t.demands.c.stage_run_id)
                 ).all()
-                for stage_run_id in set(touched):
-                    self._follow_demands(connection, now, stage_run_id)
+                self._follow_demands(connection, now, *sorted(set(touched)))
             return True
 
     def _reopen(self, connection: sa.Connection, now: float, sweep_id: int) -> None:
         ended = [state for state in SweepState if state not in OPEN_SWEEPS]
         self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
+
+    def set_spent(self, sweep_id: int, spent: str | None) -> None:
+        """Which budget is spent, None once none is any more; the whole sweep is looked at again."""
+        with self._transaction() as (connection, now):
+            changed = connection.execute(
+                t.sweeps.update()
+                .where(t.sweeps.c.id == sweep_id, t.sweeps.c.spent.is_distinct_from(spent))
+                .values(spent=spent)
+            )
+            if changed.rowcount:
+                record_event(connection, now, "sweep.budget", sweep_id=sweep_id, spent=spent)
+                note_changes(connection, [{"sweep_id": sweep_id}])
+
+    def set_sweep_priority(self, sweep_id: int, priority: int) -> bool:
+        """Change the priority of all that an open sweep wants, now and later; whether it was open."""
+        with self._transaction() as (connection, now):
+            is_open = t.sweeps.c.state.in_(OPEN_SWEEPS)
+            resolved = connection.scalar(
+                locked(sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, is_open))
+            )
+            if resolved is None:
+                return False
+            resolved = {**resolved, "priority": priority}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
+            touched = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id)
+                .values(priority=priority)
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            self._follow_demands(connection, now, *sorted(set(touched)))
+            record_event(connection, now, "sweep.priority", sweep_id=sweep_id, priority=priority)
+            return True
+
+    def cancel_sweep(self, sweep_id: int, *, reason: str, state: SweepState = SweepState.CANCELED) -> bool:
+        """End a sweep and all its open trials in one transaction; whether it was still open.
+
+        state: FAILED where it cannot be carried out; the reason is then the sweep's error too.
+        """
+        error = reason if state == SweepState.FAILED else None
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error):
+                return False
+            still_open = connection.scalars(
+                sa.select(t.trials.c.id).where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
+            ).all()
+            self._move_trials(connection, now, dict.fromkeys(still_open, TrialState.CANCELED), reason)
+            return True
 
     def set_trial_states(self, states: Mapping[int, TrialState], *, reason: str | None = None) -> frozenset[int]:
         """Move open trials and return which were; those that end give up their demands for what is still to train.
@@ -254,8 +297,21 @@ class SweepWrites(TreeWrites):
         A trial that has ended meanwhile keeps its state: whoever decides looked at older rows.
         """
         with self._transaction() as (connection, now):
-            return frozenset(
-                trial_id
-                for trial_id, state in states.items()
-                if self._move_trial(connection, now, trial_id, state, reason)
-            )
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(*states)))
+            return self._move_trials(connection, now, dict(states), reason)
+
+    def forget_changes(self, change_ids: Sequence[int]) -> None:
+        """These have been looked at."""
+        left = iter(change_ids)
+        with self._transaction() as (connection, _):
+            while batch := list(islice(left, BATCH)):
+                connection.execute(t.changes.delete().where(t.changes.c.id.in_(batch)))
+
+
+def lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+    """A sweep's row is the lock of its trials and demands; several are locked in one order."""
+    connection.execute(locked(sa.select(t.sweeps.c.id).where(which).order_by(t.sweeps.c.id)))
+
+
+def sweeps_of(*trial_ids: int) -> sa.Select:
+    return sa.select(t.trials.c.sweep_id).where(t.trials.c.id.in_(trial_ids)).distinct()

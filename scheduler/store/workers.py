@@ -6,11 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from scheduler import tables as t
+from scheduler.database import locked
 from scheduler.states import ACTIVE, Outcome, WorkerState
 from scheduler.store.attempts import AttemptWrites
 from scheduler.store.evaluations import EvaluationWrites
 from scheduler.store.rows import RetryBudget
-from scheduler.store.writes import record_event
+from scheduler.store.writes import record_event, update_row
 
 
 class WorkerWrites(AttemptWrites, EvaluationWrites):
@@ -55,7 +56,11 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
             end_worker_row(connection, now, worker_id, WorkerState.LOST)
             for table, expire in ((t.stage_runs, self._expire_run), (t.evaluations, self._expire_evaluation)):
                 held = connection.execute(
-                    sa.select(table).where(table.c.worker_id == worker_id, table.c.state.in_(ACTIVE))
+                    locked(
+                        sa.select(table)
+                        .where(table.c.worker_id == worker_id, table.c.state.in_(ACTIVE))
+                        .order_by(table.c.id)
+                    )
                 ).all()
                 for row in held:
                     expire(connection, now, row, error)
@@ -65,8 +70,11 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
         with self._transaction() as (connection, now):
             expired = 0
             for table, expire in ((t.stage_runs, self._expire_run), (t.evaluations, self._expire_evaluation)):
+                # What is locked is being written just now; the next turn looks at it again.
                 rows = connection.execute(
-                    sa.select(table).where(table.c.state.in_(ACTIVE), table.c.lease_until < now)
+                    locked(
+                        sa.select(table).where(table.c.state.in_(ACTIVE), table.c.lease_until < now), skip_locked=True
+                    )
                 ).all()
                 for row in rows:
                     expire(connection, now, row, "its lease ran out: the worker died, hung or was cut off")
@@ -84,9 +92,7 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
 
 
 def mark_busy(connection: sa.Connection, worker_id: int, doing: Mapping[str, Any]) -> None:
-    connection.execute(
-        t.workers.update().where(t.workers.c.id == worker_id).values(state=WorkerState.BUSY, doing=dict(doing))
-    )
+    update_row(connection, t.workers, worker_id, state=WorkerState.BUSY, doing=dict(doing))
 
 
 def end_worker_row(connection: sa.Connection, now: float, worker_id: int, state: WorkerState) -> None:

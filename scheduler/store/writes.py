@@ -1,36 +1,57 @@
 """One writing transaction, its time, its events, and the guard of a worker's attempt: what all writes share."""
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
-from scheduler.database import Database, database_now
-from scheduler.states import ACTIVE, RunState
+from scheduler.database import Database, locked, writing
+from scheduler.repeating import repeated
+from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.rows import StaleAttempt
 
 
 class Writes:
-    """The writing side of one database."""
+    """The writing side of one database.
+
+    Each public method is one transaction, and is done again as a whole where PostgreSQL undid it or was away for a
+    moment; so its arguments must be readable twice.
+    """
+
+    def __init_subclass__(cls) -> None:
+        # Here, so that no write can be forgotten.
+        super().__init_subclass__()
+        for name, method in list(vars(cls).items()):
+            if inspect.isfunction(method) and not name.startswith("_"):
+                setattr(cls, name, repeated(method))
 
     def __init__(self, database: Database, *, clock: Callable[[], float] | None = None) -> None:
         """clock: replaces the database's, for tests that move time."""
         self.database = database
         self._clock = clock
 
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that leases and budgets are counted by."""
+        if self._clock:
+            return self._clock()
+        with self._transaction() as (_, now):
+            return now
+
     @contextmanager
     def _transaction(self) -> Iterator[tuple[sa.Connection, float]]:
         """A writing transaction and its time."""
-        with self.database.write.begin() as connection:
-            yield connection, self._clock() if self._clock else database_now(connection)
+        with writing(self.database) as (connection, now):
+            yield connection, self._clock() if self._clock else now
 
     def _fenced(
         self, connection: sa.Connection, now: float, table: sa.Table, row_id: int, attempt: int, *states: RunState
     ) -> sa.Row:
-        """The row, if this attempt may still write to it."""
-        row = connection.execute(sa.select(table).where(table.c.id == row_id)).one_or_none()
+        """The row, locked, if this attempt may still write to it."""
+        row = connection.execute(_by_id(table), {"row_id": row_id}).one_or_none()
         if row is None or row.attempt != attempt or row.state not in (states or ACTIVE) or row.lease_until < now:
             found = "is gone" if row is None else f"is {row.state} in attempt {row.attempt}"
             raise StaleAttempt(f"attempt {attempt} may not write: {table.name} {row_id} {found}")
@@ -47,13 +68,87 @@ def record_event(
     stage_run_id: int | None = None,
     **payload: Any,
 ) -> None:
-    connection.execute(
-        t.events.insert().values(
-            at=now,
-            kind=kind,
-            sweep_id=sweep_id,
-            trial_id=trial_id,
-            stage_run_id=stage_run_id,
-            payload={name: value for name, value in payload.items() if value is not None},
-        )
-    )
+    event = {"at": now, "kind": kind, "sweep_id": sweep_id, "trial_id": trial_id, "stage_run_id": stage_run_id}
+    event["payload"] = {name: value for name, value in payload.items() if value is not None}
+    connection.execute(_EVENT, event)
+
+
+def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values: Any) -> None:
+    """Set these columns of one row."""
+    params = {f"new_{name}": value for name, value in values.items()}
+    connection.execute(_update_by_id(table, tuple(values)), {"row_id": row_id, **params})
+
+
+# Making a statement takes longer than running it on SQLite, so those of every claim and beat are made once.
+
+
+@cache
+def _by_id(table: sa.Table) -> sa.Select:
+    return locked(sa.select(table).where(table.c.id == sa.bindparam("row_id")))
+
+
+@cache
+def _update_by_id(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
+    values = {name: sa.bindparam(f"new_{name}") for name in names}
+    return table.update().where(table.c.id == sa.bindparam("row_id")).values(values)
+
+
+_EVENT = t.events.insert()
+
+
+def record_run_events(
+    connection: sa.Connection, now: float, kind: str, stage_run_ids: Sequence[int], **payload: Any
+) -> None:
+    """One event of a kind for each of these stage runs."""
+    if stage_run_ids:
+        which = {"at": now, "kind": kind, "payload": payload, "ids": stage_run_ids}
+        connection.execute(_RUN_EVENTS, which)
+
+
+def record_trial_events(
+    connection: sa.Connection, now: float, kind: str, trial_ids: Sequence[int], **payload: Any
+) -> None:
+    """One event of a kind for each of these trials."""
+    if trial_ids:
+        connection.execute(_TRIAL_EVENTS, {"at": now, "kind": kind, "payload": payload, "ids": trial_ids})
+
+
+def ids_param() -> sa.BindParameter[Any]:
+    """`column.in_(ids_param())` with {"ids": [...]}: for statements that are made once."""
+    return sa.bindparam("ids", expanding=True)
+
+
+_event = [sa.bindparam(name, type_=t.events.c[name].type) for name in ("at", "kind", "payload")]
+_RUN_EVENTS = t.events.insert().from_select(
+    ["at", "kind", "payload", "stage_run_id"],
+    sa.select(*_event, t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids_param())).order_by(t.stage_runs.c.id),
+)
+_TRIAL_EVENTS = t.events.insert().from_select(
+    ["at", "kind", "payload", "sweep_id", "trial_id"],
+    sa.select(*_event, t.trials.c.sweep_id, t.trials.c.id)
+    .where(t.trials.c.id.in_(ids_param()))
+    .order_by(t.trials.c.id),
+)
+
+
+def note_changes(connection: sa.Connection, rows: Sequence[Mapping[str, int]]) -> None:
+    """What the scheduler is to look at: of a sweep, the trials on a stage run, a trial, or (neither) all."""
+    if rows:
+        connection.execute(t.changes.insert(), [{"stage_run_id": None, "trial_id": None, **row} for row in rows])
+
+
+def note_ended_runs(connection: sa.Connection, stage_run_ids: Sequence[int]) -> None:
+    """Stage runs, or evaluations of them, have ended: every open sweep that wants them is to look."""
+    connection.execute(_NOTE_ENDED_RUNS, {"ids": stage_run_ids})
+
+
+_NOTE_ENDED_RUNS = t.changes.insert().from_select(
+    ["sweep_id", "stage_run_id"],
+    sa.select(t.demands.c.sweep_id, t.demands.c.stage_run_id)
+    .distinct()
+    .join(t.sweeps, t.sweeps.c.id == t.demands.c.sweep_id)
+    .where(
+        t.demands.c.stage_run_id.in_(ids_param()),
+        t.sweeps.c.state.in_([str(state) for state in OPEN_SWEEPS]),
+    ),
+)

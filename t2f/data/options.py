@@ -33,7 +33,7 @@ class PrepareOptions:
             _refuse("max_resolution", self.max_resolution, f"one of {', '.join(map(str, allowed))}")
         fractions = (self.validation_fraction, self.test_fraction)
         if not (all(0 <= fraction < 1 for fraction in fractions) and sum(fractions) < 1):
-            _refuse("validation_fraction and test_fraction", fractions, "from 0 to below 1, and below 1 together")
+            _refuse("validation and test", fractions, "two shares from 0 to below 1, and below 1 together")
         for name, highest in (("split_seed", 2**32 - 1), ("min_count", 10**9), ("max_tokens", 10_000)):
             value, lowest = getattr(self, name), 0 if name == "split_seed" else 1
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:

@@ -4,6 +4,7 @@ from importlib.metadata import entry_points
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from t2f.errors import UserError
 from t2f.metrics.catalogue import BETTER
@@ -21,6 +22,7 @@ BLOCK_DIRECTIONS = 64  # the spread between blocks needs fewer than the value it
 MOST_PAIRED = 2000  # images of which every pair is looked at
 
 TEXT = frozenset({"captions", "judge"})
+CLIP = frozenset({"captions", "clip"})
 
 
 def _directions(comparison: Comparison) -> int:
@@ -48,21 +50,36 @@ def _colour_distance(comparison: Comparison) -> Values:
 
 def _shuffle_gap(comparison: Comparison) -> Values:
     """How much better each face fits its own caption than a wrong one: about 0 where the text is ignored."""
-    fakes_NJ, right_NJ, wrong_NJ = comparison.embeddings()
-    return {"shuffle_gap": (fakes_NJ * (right_NJ - wrong_NJ)).sum(dim=1).double().numpy()}
+    return {"shuffle_gap": _gap(*comparison.embeddings())}
+
+
+def _gap(fakes_NJ: Tensor, right_NJ: Tensor, wrong_NJ: Tensor) -> np.ndarray:
+    return (fakes_NJ * (right_NJ - wrong_NJ)).sum(dim=1).double().numpy()
 
 
 def _r_precision(comparison: Comparison) -> Values:
     wrong_NK = wrong_table(comparison.split, comparison.pairs)
-    if wrong_NK is None:
-        return {}
-    fakes_NJ, right_NJ, _ = comparison.embeddings()
-    return {"r_precision": hits(fakes_NJ, right_NJ, wrong_NK)}
+    return {} if wrong_NK is None else {"r_precision": hits(*comparison.embeddings()[:2], wrong_NK)}
 
 
-def _r_precision_note(comparison: Comparison, values: Values) -> str | None:
+def _candidates(comparison: Comparison, values: Values) -> str | None:
     wrong_NK = wrong_table(comparison.split, comparison.pairs)
-    return None if wrong_NK is None else note(values["r_precision"], wrong_NK.shape[1])
+    return None if wrong_NK is None else note(next(iter(values.values())), wrong_NK.shape[1])
+
+
+def _clip_score(comparison: Comparison) -> Values:
+    """Cosine of face and caption, negative ones as 0, times 100 (arXiv:2104.08718 has 2.5 in place of 100)."""
+    fakes_NJ, right_NJ, _ = comparison.clip_embeddings()
+    return {"clip_score": 100 * (fakes_NJ * right_NJ).sum(dim=1).clamp(min=0).double().numpy()}
+
+
+def _clip_shuffle_gap(comparison: Comparison) -> Values:
+    return {"clip_shuffle_gap": _gap(*comparison.clip_embeddings())}
+
+
+def _clip_r_precision(comparison: Comparison) -> Values:
+    wrong_NK = wrong_table(comparison.split, comparison.pairs)
+    return {} if wrong_NK is None else {"clip_r_precision": hits(*comparison.clip_embeddings()[:2], wrong_NK)}
 
 
 def _attributes(comparison: Comparison) -> Values:
@@ -136,7 +153,7 @@ BUILTIN = (
     _metric("pixel_mmd", _pixel_mmd, largest=8, at_stage_end=True),
     _metric("colour_distance", _colour_distance, at_stage_end=True),
     _metric("shuffle_gap", _shuffle_gap, needs=TEXT, real="held-out", at_stage_end=True),
-    _metric("r_precision", _r_precision, needs=TEXT, real="held-out", at_stage_end=True, note=_r_precision_note),
+    _metric("r_precision", _r_precision, needs=TEXT, real="held-out", at_stage_end=True, note=_candidates),
     _metric("attribute_share", _attributes, needs=TEXT | {"attributes"}, real="held-out", at_stage_end=True),
     _metric("nearest_face", _nearest_face, real="held-out", at_stage_end=True),
     _metric("nearest_training", _nearest_training, needs=frozenset({"training"}), real="held-out", at_stage_end=True),
@@ -147,6 +164,9 @@ BUILTIN = (
     _metric("precision", _precision_recall, needs=frozenset({"judge"})),
     _metric("fid", _fid, needs=frozenset({"inception"}), note=_few_images),
     _metric("kid", _kid, needs=frozenset({"inception"})),
+    _metric("clip_score", _clip_score, needs=CLIP, real="held-out"),
+    _metric("clip_shuffle_gap", _clip_shuffle_gap, needs=CLIP, real="held-out"),
+    _metric("clip_r_precision", _clip_r_precision, needs=CLIP, real="held-out", note=_candidates),
 )
 STAGE_END = tuple(metric for metric in BUILTIN if metric.at_stage_end)
 

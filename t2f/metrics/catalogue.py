@@ -26,6 +26,9 @@ BETTER: dict[str, Better] = {
     "recall": "higher",
     "kid": "lower",
     "fid": "lower",
+    "clip_score": "higher",
+    "clip_shuffle_gap": "higher",
+    "clip_r_precision": "higher",
 }
 # Each looks at something else, so a mean of their ranks counts nothing twice; those that a resolution has are taken.
 MEAN_RANK = ("swd", "pixel_distance", "pixel_mmd", "colour_distance", "shuffle_gap", "r_precision")

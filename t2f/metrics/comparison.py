@@ -12,9 +12,9 @@ from torch import Tensor
 
 from t2f.data import Split
 from t2f.judge import Judge
+from t2f.metrics.brought import NOTHING, Brought
 from t2f.metrics.catalogue import Better
 from t2f.metrics.figures import Figure, block_figure, block_rows, by_image, mean_figure
-from t2f.metrics.inception import Inception
 from t2f.metrics.nearest import nearest_training, small_pictures
 from t2f.pairs import Pairs, caption_tokens
 
@@ -35,7 +35,7 @@ class Comparison:
     attribute_names: tuple[str, ...]  # of the data; () where it knows none
     training_T3rr: np.ndarray | None  # uint8, at 16 px or less; None where the reals are training images themselves
     judge: Judge | None
-    inception: Inception | None = None
+    brought: Brought = NOTHING
     is_block: bool = False  # one of a few whose spread is wanted: a rougher value will do
     _known: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Comparison:
 
     def inception_features(self) -> tuple[Tensor, Tensor]:
         """reals_NF, fakes_NF: Inception's 2048 pool features."""
-        return self._both("inception features", self.inception.features)
+        return self._both("inception features", self.brought.inception.features)
 
     def small_pictures(self) -> tuple[Tensor, Tensor]:
         """reals_NV, fakes_NV: pixels at 16 px or less, 0..1."""
@@ -95,6 +95,18 @@ class Comparison:
                 self.judge.embed_all_images(self.fakes_N3RR),
                 self.judge.embed_text(*caption_tokens(self.split, self.pairs.caption_N)),
                 self.judge.embed_text(*caption_tokens(self.split, self.pairs.wrong_N)),
+            ),
+        )
+
+    def clip_embeddings(self) -> tuple[Tensor, Tensor, Tensor]:
+        """fakes_NJ, right_NJ, wrong_NJ: what `embeddings` gives, by the CLIP that the user brings."""
+        clip, captions = self.brought.clip, self.split.captions
+        return self._once(
+            "clip embeddings",
+            lambda: (
+                clip.embed_images(self.fakes_N3RR),
+                clip.embed_sentences([captions[caption] for caption in self.pairs.caption_N]),
+                clip.embed_sentences([captions[caption] for caption in self.pairs.wrong_N]),
             ),
         )
 
@@ -129,7 +141,7 @@ class Metric:
     measure: Callable[[Comparison], Values]
     smallest: int = 4  # px
     largest: int | None = None  # px
-    needs: frozenset[str] = frozenset()  # of "captions", "attributes", "training", "inception", "judge"
+    needs: frozenset[str] = frozenset()  # of "captions", "attributes", "training", "judge", "inception", "clip"
     real: str = "others"  # the reals' own value is that of: "others" (training images), or "held-out" (the reals)
     at_stage_end: bool = False  # quick enough for every stage's end
     note: Callable[[Comparison, Values], str | None] | None = None
@@ -145,7 +157,8 @@ class Metric:
             "judge": comparison.judge is not None,
             "attributes": bool(comparison.attribute_names),
             "training": comparison.training_T3rr is not None,
-            "inception": comparison.inception is not None,
+            "inception": comparison.brought.inception is not None,
+            "clip": comparison.brought.clip is not None,
         }
         return next((WHY_NOT[need] for need in sorted(self.needs) if not has[need]), None)
 
@@ -173,6 +186,7 @@ class Metric:
 WHY_NOT = {
     "attributes": "the data knows no attributes",
     "captions": "the data has no captions",
+    "clip": "needs --clip FOLDER",
     "inception": "needs --inception WEIGHTS",
     "judge": "the data has no judge",
     "training": "the reference images are training images",

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from dashboard.app import create_app
 from scheduler.database import Database
 from scheduler.home import Home
+from scheduler.migrations.guards import create_guards, drop_guards
 from scheduler.store import Store
 from scheduler.tables import stage_runs, sweeps, trials
 from tests.dashboard.bundle import tiny_bundle
@@ -19,13 +20,10 @@ from tests.dashboard.fill import fill_demo
 def fill(database: Database, *fillers) -> None:
     """Write rows as they are after long work; the guards against illegal moves are away meanwhile."""
     with database.write.begin() as connection:
-        guards = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
-        for name, _ in guards:
-            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        drop_guards(connection)
         for filler in fillers:
             filler(connection)
-        for _, sql in guards:
-            connection.exec_driver_sql(sql)
+        create_guards(connection)
 
 
 def demo_home(path: Path) -> Home:

@@ -1,18 +1,22 @@
-"""A real SQLite database with a clock that tests move, and a small sweep."""
+"""A real database with a clock that tests move, and a small sweep; each test of it runs on SQLite and on PostgreSQL."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from scheduler import reads, settling, submitting
-from scheduler.database import Database, migrate, open_database, sqlite_url
+from scheduler.database import Database, open_database, sqlite_url
 from scheduler.reads import Sweep
+from scheduler.schema import migrate
 from scheduler.store import Store
 from scheduler.sweepfile import ResolvedSweep, read_sweep
 from t2f.data import PreparedData
 from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
+from tests.postgres_server import PostgresServer
 
 DEMO_LIKE = """
 name: demo-like
@@ -42,12 +46,56 @@ def clock() -> Clock:
     return Clock()
 
 
+def migrated(url: str) -> str:
+    """The URL, its database with all tables."""
+    database = open_database(url)
+    migrate(database)
+    database.close()
+    return url
+
+
+class Databases:
+    """Makes databases of one kind that have all tables and no rows, each a copy of the first."""
+
+    def __init__(self, folder: Path, server: PostgresServer | None) -> None:
+        self._folder, self.server = folder, server
+        if server is None:
+            migrated(sqlite_url(folder / "empty.sqlite"))
+        else:
+            self._template = server.create_database()
+            migrated(server.url(self._template))
+
+    @contextmanager
+    def new(self) -> Iterator[str]:
+        """A database's URL; it is gone at the end."""
+        if self.server is None:
+            path = self._folder / "t2f.sqlite"
+            shutil.copy(self._folder / "empty.sqlite", path)
+            try:
+                yield sqlite_url(path)
+            finally:
+                for left in self._folder.glob("t2f.sqlite*"):
+                    left.unlink()
+        else:
+            name = self.server.create_database(template=self._template)
+            try:
+                yield self.server.url(name)
+            finally:
+                self.server.drop_database(name)
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
+    return Databases(tmp_path_factory.mktemp("databases"), server)
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(sqlite_url(tmp_path / "t2f.sqlite"))
-    migrate(opened)
-    yield opened
-    opened.close()
+def database(databases: Databases) -> Iterator[Database]:
+    with databases.new() as url:
+        opened = open_database(url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -1,150 +1,119 @@
-"""Opening and migrating: safe from two processes, refused where it must be, and the guards against illegal moves."""
+"""Opening databases of both kinds, what transactions on them see and wait for, and what is refused."""
 
-import itertools
-import subprocess
 import sys
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from scheduler import tables as t
-from scheduler.database import database_now, migrate, open_database, sqlite_url
-from scheduler.states import MOVES, RunState
+from scheduler.database import locked, open_database, sqlite_url, upsert, writing
+from scheduler.schema import migrate
 from t2f.errors import UserError
+from tests.postgres_server import PASSWORD
 
 
-def test_settings_that_durability_rests_on(database):
+def test_settings_that_durability_rests_on(tmp_path):
+    database = open_database(sqlite_url(tmp_path / "t2f.sqlite"))
     with database.write.begin() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
-        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-        assert 1.7e9 < database_now(connection) < 5e9
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    database.close()
 
 
 def test_the_reading_engine_cannot_write(database):
-    with pytest.raises(OperationalError, match="readonly"), database.read.begin() as connection:
+    with pytest.raises(DBAPIError, match="read-?only"), database.read.begin() as connection:
         connection.execute(t.leader.insert().values(id=1, holder="x", term=1, lease_until=0))
 
 
-def test_the_migration_makes_exactly_the_tables_of_the_code(database):
-    with database.read.begin() as connection:
-        inspector = sa.inspect(connection)
-        assert set(inspector.get_table_names()) == set(t.metadata.tables) | {"alembic_version"}
-        for name, table in t.metadata.tables.items():
-            columns = {column["name"]: column for column in inspector.get_columns(name)}
-            assert set(columns) == set(table.columns.keys()), name
-            for column in table.columns:
-                assert columns[column.name]["nullable"] == column.nullable, f"{name}.{column.name}"
-            indexes = {index["name"] for index in inspector.get_indexes(name)}
-            assert {index.name for index in table.indexes} <= indexes, name
-        moves = {(row.old, row.new) for row in connection.execute(sa.select(t.moves))}
-    assert moves == {(old.value, new.value) for old, new in MOVES}
+def test_a_reading_transaction_sees_one_moment(database):
+    count = sa.select(sa.func.count()).select_from(t.leader)
+    with database.read.begin() as reading:
+        assert reading.scalar(count) == 0
+        with writing(database) as (connection, _):
+            connection.execute(t.leader.insert().values(id=1, holder="x", term=1, lease_until=0))
+        assert reading.scalar(count) == 0
+    with database.read.begin() as reading:
+        assert reading.scalar(count) == 1
 
 
-def test_migrating_twice_and_from_many_processes_at_once(tmp_path):
-    url = sqlite_url(tmp_path / "t2f.sqlite")
-    code = "import sys; from scheduler.database import *; d = open_database(sys.argv[1]); migrate(d); migrate(d)"
-    runs = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(4)]
-    for run in runs:
-        _, errors = run.communicate(timeout=60)
-        assert run.returncode == 0, errors.decode()
+def test_a_writing_transaction_has_the_databases_time_and_writes_nothing_after_an_error(database):
+    times = []
+
+    def write_and_fail() -> None:
+        with writing(database) as (connection, now):
+            times.append(now)
+            connection.execute(t.leader.insert().values(id=1, holder="x", term=1, lease_until=now))
+            raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            write_and_fail()
+    assert 1.7e9 < times[0] < times[1] < 5e9
 
 
-def test_a_newer_schema_is_refused_and_left_alone(database):
-    with database.write.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(UserError, match="'9999' of a newer version"):
-        migrate(database)
-    with database.read.begin() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "9999"
+def test_locks_are_asked_for_where_there_are_any(database):
+    text = str(locked(sa.select(t.leader), skip_locked=True).compile(dialect=database.write.dialect))
+    assert ("FOR NO KEY UPDATE SKIP LOCKED" in text) == database.is_postgres
+    assert ("FOR" in text) == database.is_postgres
 
 
-@pytest.mark.parametrize("url", ["postgresql://localhost/x", "sqlite:////nowhere/at/all/x.sqlite"])
-def test_databases_that_cannot_be_used_are_refused(url):
-    with pytest.raises(UserError):
+def test_an_upsert_says_whether_it_inserted(database):
+    with writing(database) as (connection, _):
+        insert = upsert(connection, t.moves).values(old="a", new="b").on_conflict_do_nothing().returning(t.moves.c.new)
+        assert [connection.scalar(insert) for _ in range(2)] == ["b", None]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:secret@h/x", "sqlite:////nowhere/at/all/x.sqlite", "secret", "postgresql://u:secret@h:port/x", ""],
+)
+def test_urls_that_cannot_be_used_are_refused_and_never_shown_with_their_password(url):
+    with pytest.raises(UserError) as refused:
         open_database(url)
+    assert "secret" not in str(refused.value)
 
 
-def stage_run_values(**changes) -> dict:
-    values = {"key": "k", "stage": 0, "resolution": 4, "spec": {}, "state": "ready", "priority": 0, "attempt": 0}
-    return {**values, "ready_at": 0, "images": 0, "seconds": 0, "created": 0, **changes}
+def test_a_missing_driver_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UserError, match=r"pip install 't2f\[postgres\]'") as refused:
+        open_database("postgresql://u:secret@h/x")
+    assert "secret" not in str(refused.value)
 
 
-def force_state(connection: sa.Connection, table: sa.Table, state: RunState) -> int:
-    """A row in that state, the triggers taken away while it is made."""
-    triggers = connection.exec_driver_sql(
-        f"SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = '{table.name}'"
-    ).all()
-    for name, _ in triggers:
-        connection.exec_driver_sql(f"DROP TRIGGER {name}")
-    if table is t.stage_runs:
-        row_id = connection.execute(table.insert().values(**stage_run_values(state=state))).inserted_primary_key[0]
-        connection.execute(
-            t.checkpoints.insert().values(
-                stage_run_id=row_id, attempt=0, images=1, uri="", sha256="", bytes=1, sealed=1, created=0
-            )
-        )
-    else:
-        run_id = connection.execute(t.stage_runs.insert().values(**stage_run_values())).inserted_primary_key[0]
-        values = {"stage_run_id": run_id, "key": "e", "spec": {}, "state": state, "priority": 0, "attempt": 0}
-        values |= {"ready_at": 0, "seconds": 0, "created": 0, "score": 0.5}
-        row_id = connection.execute(table.insert().values(**values)).inserted_primary_key[0]
-    for _, sql in triggers:
-        connection.exec_driver_sql(sql)
-    return row_id
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@h/x", "postgresql://u@h/x?password=secret", "postgres://u:secret@h/x"]
+)
+def test_a_database_never_shows_its_password(url):
+    database = open_database(url)
+    assert "secret" not in f"{database!r} {database.shown_url}"
+    assert database.is_postgres
+    database.close()
 
 
-@pytest.mark.parametrize("table", [t.stage_runs, t.evaluations], ids=lambda table: table.name)
-def test_every_illegal_move_is_refused_and_every_legal_one_taken(database, table):
-    for old, new in itertools.product(RunState, repeat=2):
-        legal = old == new or (old, new) in MOVES
-        connection = database.write.connect()
-        transaction = connection.begin()
-        row_id = force_state(connection, table, old)
-        move = table.update().where(table.c.id == row_id).values(state=new)
-        if legal:
-            connection.execute(move)
-        else:
-            with pytest.raises(IntegrityError, match="illegal move"):
-                connection.execute(move)
-        transaction.rollback()
-        connection.close()
+def test_a_server_that_is_not_there_is_a_users_error():
+    database = open_database("postgresql://u@127.0.0.1:1/x")
+    with pytest.raises(UserError, match="refused; start the server, or check host and port"):
+        migrate(database)
+    database.close()
 
 
-def test_other_guards(database):
-    with database.write.begin() as connection:
-        row_id = connection.execute(t.stage_runs.insert().values(**stage_run_values(attempt=3))).inserted_primary_key[0]
-    refused = [
-        (t.stage_runs.insert().values(**stage_run_values(key="x", state="done")), "illegal first state"),
-        (t.stage_runs.update().where(t.stage_runs.c.id == row_id).values(attempt=2), "only increase"),
-        (t.stage_runs.insert().values(**stage_run_values()), "UNIQUE"),
-        (t.demands.insert().values(sweep_id=9, trial_id=9, stage_run_id=9, priority=0, paused=0, created=0), "FOREIGN"),
-    ]
-    for statement, message in refused:
-        with pytest.raises(IntegrityError, match=message), database.write.begin() as connection:
-            connection.execute(statement)
-
-
-def test_done_needs_the_sealed_checkpoint_of_the_same_attempt(database):
-    with database.write.begin() as connection:
-        row_id = connection.execute(t.stage_runs.insert().values(**stage_run_values(attempt=1))).inserted_primary_key[0]
-        for state in ("leased", "running"):
-            connection.execute(t.stage_runs.update().values(state=state))
-        connection.execute(
-            t.checkpoints.insert().values(
-                stage_run_id=row_id, attempt=1, images=1, uri="", sha256="", bytes=1, sealed=0, created=0
-            )
-        )
-    with pytest.raises(IntegrityError, match="sealed checkpoint"), database.write.begin() as connection:
-        connection.execute(t.stage_runs.update().values(state="done"))
-
-
-@pytest.mark.parametrize("score", [-0.1, 1.1, float("inf"), None])
-def test_scores_that_are_no_share_are_refused(database, score):
-    with database.write.begin() as connection:
-        row_id = force_state(connection, t.evaluations, RunState.RUNNING)
-    with pytest.raises(IntegrityError), database.write.begin() as connection:
-        connection.execute(t.evaluations.update().where(t.evaluations.c.id == row_id).values(score=score, state="done"))
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"password": "secret"}, 'password authentication failed for user "t2f"; check the user, and the password'),
+        ({"user": "nobody"}, "check the user, and the password"),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist; create it'),
+    ],
+)
+def test_a_server_that_refuses_is_a_users_error(postgres_server, changes, message):
+    database = open_database(postgres_server.url(**{"database": "postgres", **changes}))
+    with pytest.raises(UserError, match=message) as refused:
+        migrate(database)
+    assert "secret" not in str(refused.value)
+    assert PASSWORD not in str(refused.value)
+    database.close()

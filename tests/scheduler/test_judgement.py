@@ -17,6 +17,7 @@ from t2f.errors import UserError
 from t2f.metrics.figures import block_figure, mean_figure, parts_json
 from tests.scheduler.acting import claim, finish, start
 from tests.scheduler.test_cli import own_home, t2f  # noqa: F401 - a fixture
+from tests.t2f.clip_folder import tiny_clip
 from tests.t2f.helpers import write_bundle
 
 SIX = """
@@ -159,11 +160,18 @@ def test_a_bundle_is_evaluated_without_a_scheduler(own_home, tiny_data, tmp_path
     assert found["split"] == "test"
     assert found["metrics"]["swd"]["floor"] < found["metrics"]["swd"]["value"]
     assert "the TEST split" in t2f(*command, "--metric", "swd", "--split", "test", home=own_home)
+    clip = ("--clip", tiny_clip(tmp_path / "clip"), "--metric", "clip_score", "--metric", "clip_r_precision")
+    found = json.loads(t2f(*command, *clip, "--json", home=own_home))["metrics"]
+    assert set(found) == {"clip_score", "clip_r_precision"}
+    assert 0 <= found["clip_score"]["low"] <= found["clip_score"]["value"] <= 100
+    assert found["clip_score"]["floor"] != found["clip_score"]["ceiling"]
     for words, reason in (
         (("--metric", "swdd"), "--metric swdd is not known; allowed: score, fidelity, text, swd"),
         (("--split", "tset"), "--split tset is not known; allowed: train, validation, test"),
         (("--images", "3"), "--images 3 is not allowed"),
         (("--inception", tmp_path / "no.pth"), "no.pth does not exist"),
+        (("--clip", tmp_path / "no"), "no is no folder"),
+        (("--clip", tmp_path), "has no config.json; --clip takes a folder with"),
     ):
         assert reason in t2f(*command, *words, home=own_home, code=2)
     assert "nowhere.safetensors does not exist" in t2f("evaluate", "nowhere.safetensors", home=own_home, code=2)

@@ -184,13 +184,10 @@ def test_a_trial_paused_while_its_next_stage_is_decided_waits_there(store, submi
 
     class Interrupted(Store):
         def demand(self, *args, **kwargs):
-            commands.pause_trial(store, reads.trial(store.database, "s/T0"))
+            trial = reads.trial(store.database, "s/T0")
+            if trial.state != TrialState.PAUSED:
+                commands.pause_trial(store, trial)
             return super().demand(*args, **kwargs)
 
-    settling._go_on(
-        Interrupted(store.database, clock=clock),
-        sweep_of(store),
-        reads.trials(store.database, sweep_of(store).id),
-        reads.paths(store.database, sweep_of(store).id, sweep_of(store).resolved.evaluation.key),
-    )
+    settling.settle(Interrupted(store.database, clock=clock), sweep_of(store))
     assert run_states(store) == ["done"] * 2 + ["waiting"] + ["ready"] * 5

@@ -62,16 +62,17 @@ def test_a_claim_whose_answer_was_lost_is_given_again(store, submit, worker):
         store.claim(worker, "same", lease_seconds=10)
 
 
-def test_evaluations_come_first_then_the_deepest_stage(store, submit, worker):
+def test_evaluations_come_first_then_what_is_warm_then_the_longest_way_to_go(store, submit, worker):
     sweep = submit()
-    kinds = []
-    for _ in range(4):
-        job = claim(store, worker)
+    kinds, last = [], None
+    for number in range(5):
+        job = store.claim(worker, f"c{number}", lease_seconds=10, warm_parent=last if number < 4 else None)
         kinds.append((job.kind, job.resolution))
+        last = job.stage_run_id
         start(store, job)
         finish(store, job)
         settling.settle(store, sweep)
-    assert kinds == [("train", 4), ("evaluate", 4), ("train", 8), ("evaluate", 8)]
+    assert kinds == [("train", 4), ("evaluate", 4), ("train", 8), ("evaluate", 8), ("train", 4)]
 
 
 def test_a_warm_child_is_preferred(store, submit, worker):
@@ -423,7 +424,7 @@ def test_every_change_of_state_has_its_event(store, submit, worker):
     settling.end_sweep(store, sweep)
     with store.database.read.begin() as connection:
         kinds = connection.scalars(sa.select(t.events.c.kind).order_by(t.events.c.id)).all()
-    training = [f"stage_run.{state}" for state in ("waiting", "ready", "leased", "running", "done")]
+    training = [f"stage_run.{state}" for state in ("ready", "leased", "running", "done")]
     measuring = [f"evaluation.{state}" for state in ("ready", "leased", "running", "done")]
     assert [kind for kind in kinds if kind.startswith("stage_run")] == training * 2
     assert [kind for kind in kinds if kind.startswith("evaluation")] == measuring * 2

@@ -1,17 +1,22 @@
 """The store under any order of claims, beats, pauses, wake-ups, losses and cancels, with a clock that rules move.
 
 Invariants: attempts strictly increase; at most one live lease a stage run; at most one completion; nothing is accepted
-from an old attempt; every state has its event; and whatever happened, the sweep comes to an end.
+from an old attempt; every state has its event; and whatever happened, the sweep comes to an end. They hold too after
+several clients acted at once, each with connections of its own.
+
+A seed has RUNS runs; the number of seeds is that of T2F_MACHINE_SEEDS (40: 2,000 runs), from T2F_MACHINE_FIRST_SEED on.
+A test's name ends with its seed.
 """
 
-import shutil
-import tempfile
+import os
+import threading
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,7 +29,7 @@ from hypothesis.stateful import (
 
 from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
-from scheduler.database import migrate, open_database, sqlite_url
+from scheduler.database import open_database
 from scheduler.space import Parameter, SearchSpace
 from scheduler.states import ACTIVE, OPEN_TRIALS, Outcome, RunState
 from scheduler.store import Assignment, StaleAttempt, Store
@@ -33,10 +38,14 @@ from t2f.errors import UserError
 from t2f.probe import EvaluationSpec
 from t2f.spec import StagePlan
 from tests.scheduler.acting import finish, start
-from tests.scheduler.conftest import Clock
+from tests.scheduler.conftest import Clock, Databases
 
 LEASE = 10.0
 TRIALS = 4
+CLIENTS = 3
+RUNS = 50
+FIRST_SEED = int(os.environ.get("T2F_MACHINE_FIRST_SEED", "0"))
+SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("T2F_MACHINE_SEEDS", "4")))
 
 
 def small_sweep() -> ResolvedSweep:
@@ -53,22 +62,11 @@ def small_sweep() -> ResolvedSweep:
         space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
         early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
         budget=Budget(),
-        priority=50,
         evaluation=EvaluationSpec(
             captions=("a face",), seeds=1, num_images=16, split="validation", data_key="d", judge_sha256="j"
         ),
         checkpoint_seconds=30.0,
     )
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without rows, to be copied."""
-    path = tmp_path_factory.mktemp("machine") / "empty.sqlite"
-    database = open_database(sqlite_url(path))
-    migrate(database)
-    database.close()
-    return path
 
 
 Key = tuple[str, int]
@@ -79,15 +77,17 @@ def key_of(job: Assignment) -> Key:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    empty: Path  # set by the test
+    databases: Databases  # set by the test
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / "t2f.sqlite"
-        shutil.copy(self.empty, path)
+        self._stack = ExitStack()
+        url = self._stack.enter_context(self.databases.new())
         self.clock = Clock()
-        self.store = Store(open_database(sqlite_url(path)), clock=self.clock)
+        self.clients = [Store(open_database(url), clock=self.clock) for _ in range(CLIENTS)]
+        for client in self.clients:
+            self._stack.callback(client.database.close)
+        self.store = self.clients[0]
         self.jobs: list[Assignment] = []  # whatever a worker still believes to hold, zombies included
         self.live: dict[Key, tuple[int, float]] = {}  # attempt, end of its lease, as the rules granted them
         self.newest: dict[Key, int] = {}
@@ -267,6 +267,71 @@ class StoreMachine(RuleBasedStateMachine):
     def pause(self, paused: bool) -> None:
         (commands.pause_sweep if paused else commands.resume_sweep)(self.store, self.sweep)
 
+    # Several clients at once
+
+    @rule(data=st.data())
+    def act_at_once(self, data: st.DataObject) -> None:
+        """Each client does something at the same moment; what came of it, the rows say."""
+        before = dict(self.newest)
+        claimed: list[Assignment] = []
+        threads = []
+        meet = threading.Barrier(CLIENTS)
+        failures: list[BaseException] = []
+        for client in self.clients:
+            act = self._draw_act(data, client, claimed)
+            threads.append(threading.Thread(target=partial(self._meet_and, act, meet, failures)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures, failures
+        attempts = [(key_of(job), job.attempt) for job in claimed]
+        assert len(attempts) == len(set(attempts)), "one attempt was given to two"
+        for key, attempt in attempts:
+            assert attempt > before.get(key, 0)
+        self.jobs += claimed
+        self._look_up_leases()
+
+    def _draw_act(self, data: st.DataObject, client: Store, claimed: list[Assignment]) -> Callable[[], object]:
+        def claim(claim_id: str, worker: int) -> None:
+            if (job := client.claim(worker, claim_id, lease_seconds=LEASE)) is not None:
+                claimed.append(job)
+
+        self.claims += 1
+        trial = reads.trials(client.database, self.sweep.id)[data.draw(st.integers(0, TRIALS - 1))]
+        acts = {
+            "claim": partial(claim, f"c{self.claims}", data.draw(st.sampled_from(self.workers))),
+            "expire": client.expire_leases,
+            "settle": partial(settling.settle, client, self.sweep),
+            "cancel": partial(commands.cancel_trial, client, trial),
+            "retry": partial(commands.retry_trial, client, self.sweep, trial),
+            "pause": partial(commands.pause_sweep, client, self.sweep),
+            "resume": partial(commands.resume_sweep, client, self.sweep),
+            "lose": partial(client.lose_worker, data.draw(st.sampled_from(self.workers)), error="it is gone"),
+        }
+        if self.jobs:
+            job = data.draw(st.sampled_from(self.jobs))
+            acts |= {"begin": partial(start, client, job), "end": partial(finish, client, job)}
+        return acts[data.draw(st.sampled_from(sorted(acts)))]
+
+    def _meet_and(self, act: Callable[[], object], meet: threading.Barrier, failures: list[BaseException]) -> None:
+        meet.wait()
+        try:
+            with suppress(StaleAttempt, UserError):  # refused, because another client was first
+                act()
+        except BaseException as error:  # an assertion in a thread would be lost
+            failures.append(error)
+
+    def _look_up_leases(self) -> None:
+        self.live, self.newest = {}, {}
+        with self.store.database.read.begin() as connection:
+            for kind, table in (("train", t.stage_runs), ("evaluate", t.evaluations)):
+                for row in connection.execute(sa.select(table)):
+                    if row.attempt:
+                        self.newest[(kind, row.id)] = row.attempt
+                    if row.state in ACTIVE:
+                        self.live[(kind, row.id)] = (row.attempt, row.lease_until)
+
     # What holds after each step
 
     @invariant()
@@ -305,8 +370,7 @@ class StoreMachine(RuleBasedStateMachine):
             if hasattr(self, "workers"):
                 self.come_to_an_end()
         finally:
-            self.store.database.close()
-            self._folder.cleanup()
+            self._stack.close()
 
     def come_to_an_end(self) -> None:
         commands.resume_sweep(self.store, self.sweep)
@@ -325,12 +389,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.rows_agree()
 
 
-def test_the_store_under_any_order_of_events(empty):
-    StoreMachine.empty = empty
+def run(databases: Databases, *, seed_number: int, runs: int) -> None:
+    class Machine(StoreMachine):
+        pass
+
+    Machine.databases = databases
     run_state_machine_as_test(
-        StoreMachine,
+        seed(seed_number)(Machine),
         settings=settings(
-            max_examples=12,
+            max_examples=runs,
             stateful_step_count=40,
             deadline=None,
             database=None,
@@ -338,3 +405,13 @@ def test_the_store_under_any_order_of_events(empty):
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_the_store_under_any_order_of_events(databases):
+    run(databases, seed_number=0, runs=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed_number", SEEDS)
+def test_the_store_under_any_order_of_events_at_length(databases, seed_number):
+    run(databases, seed_number=seed_number, runs=RUNS)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2f.bert import Bert, BertConfig, read_as
+from t2f.bert import Bert, BertConfig
 from t2f.errors import CheckpointError
+from t2f.foreign import read_as
 from tests.t2f.bert_folder import tiny_bert, write_json, write_weights
 
 

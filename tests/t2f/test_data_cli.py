@@ -1,6 +1,7 @@
 """The commands about data as a user types them."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -82,6 +83,19 @@ def test_prepare_then_check(t2f, source, tmp_path):
     said = t2f("data", "check", "faces", "--source", tmp_path / "moved", code=2)
     assert "1 pictures are gone, such as 0.png" in said
     assert "is no prepared data set" in t2f("data", "check", "others", code=2)
+
+
+def test_the_shares_of_the_splits(t2f, source):
+    lines = [json.loads(line) for line in (source / "metadata.jsonl").read_text().splitlines()]
+    (source / "metadata.jsonl").write_text("\n".join(json.dumps(line | {"split": None}) for line in lines))
+    held_out = ("--validation", 0, "--test", 0.6, "--split-seed", 1)
+    said = t2f("data", "prepare", source, "--resolution", 4, "--judge-steps", 3, *held_out)
+    found = re.search(r"(\d+) train, (\d+) validation, (\d+) test", said)
+    train, validation, test = map(int, found.groups())
+    assert (train + test, validation) == (8, 0)
+    assert test > 2
+    said = t2f("data", "prepare", source, "--name", "x", "--validation", 0.5, "--test", 0.5, code=2)
+    assert "validation and test = (0.5, 0.5) is not allowed" in said
 
 
 def test_bad_pictures_fail_or_are_skipped_with_their_names(t2f, source):

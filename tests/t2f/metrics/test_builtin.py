@@ -99,3 +99,4 @@ def test_a_metric_says_why_it_cannot_be_measured(reals):
     assert why(smallest=32) == "undefined below 32 px"
     assert why(largest=8) == "only up to 8 px"
     assert why(needs=frozenset({"inception"})) == "needs --inception WEIGHTS"
+    assert why(needs=frozenset({"clip"})) == "needs --clip FOLDER"

@@ -1,0 +1,141 @@
+"""The queue's order: which ready work a claim takes; each look is a seek in an index, however long the queue is.
+
+1. Evaluations, since rungs wait for them.
+2. Stage runs of the highest priority.
+3. Of those, the sweep whose running stage runs hold the least of the devices for its `resources.share`; a sweep with
+   `resources.max_workers` stage runs running is passed over. A stage run that several sweeps want counts for the one
+   whose unpaused demand came first.
+4. The child of the stage run that the worker still holds in memory.
+5. The longest way still to go, by forecast: what decides when the sweep ends.
+6. The oldest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from scheduler import tables as t
+from scheduler.database import locked
+from scheduler.states import ACTIVE, RunState, SweepState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a sweep has ready and running."""
+
+    sweep_id: int
+    share: float  # its weight
+    max_workers: int | None
+    priority: int  # of its most urgent ready stage run
+    running: int  # stage runs
+    devices: float  # that these hold
+
+    @property
+    def may_run_more(self) -> bool:
+        return self.max_workers is None or self.running < self.max_workers
+
+
+def fairest(standings: Sequence[Standing]) -> Standing | None:
+    """Whose turn it is: the highest priority, then the least of the devices for its share, then the oldest sweep."""
+    able = [standing for standing in standings if standing.may_run_more]
+    return min(able, key=lambda one: (-one.priority, one.devices / one.share, one.sweep_id), default=None)
+
+
+def choose_stage_run(connection: sa.Connection, now: float, warm_parent: int | None) -> sa.Row | None:
+    """The stage run (id, attempt, resolution, sweep_id) to claim; None where none is ready."""
+    turn = fairest(standings(connection, now))
+    if turn is not None and turn.max_workers is not None:
+        # Of two claims at once only one may take the last place: the other counts again once that one is through.
+        connection.execute(_LOCK_SWEEP, {"sweep_id": turn.sweep_id})
+        turn = fairest(standings(connection, now))
+    if turn is None:
+        return None
+    which = {"now": now, "sweep_id": turn.sweep_id, "priority": turn.priority}
+    warm = None
+    if warm_parent is not None:
+        warm = connection.execute(_WARM, {**which, "parent_id": warm_parent}).one_or_none()
+    return warm or connection.execute(_NEXT, which).one_or_none()
+
+
+def standings(connection: sa.Connection, now: float) -> list[Standing]:
+    """The sweeps that have something ready, and are running or finish what they began."""
+    return [
+        Standing(
+            sweep_id=row.id,
+            share=row.share,
+            max_workers=row.max_workers,
+            priority=row.priority,
+            running=row.running,
+            devices=row.devices or 0.0,
+        )
+        for row in connection.execute(_STANDINGS, {"now": now})
+        if row.priority is not None
+    ]
+
+
+def choose_evaluation(connection: sa.Connection, now: float, warm_stage_run: int | None) -> sa.Row | None:
+    """The evaluation to claim: the most urgent, that of the stage run in the worker's memory before others."""
+    chosen = connection.execute(_NEXT_EVALUATION, {"now": now}).one_or_none()
+    if chosen is None or warm_stage_run is None or chosen.stage_run_id == warm_stage_run:
+        return chosen
+    which = {"now": now, "stage_run_id": warm_stage_run, "priority": chosen.priority}
+    return connection.execute(_WARM_EVALUATION, which).first() or chosen
+
+
+# Statements are made once: making one takes longer than running it.
+
+_runs, _evaluations = t.stage_runs.c, t.evaluations.c
+_now, _ready, _active = sa.bindparam("now"), str(RunState.READY), [str(state) for state in ACTIVE]
+
+_is_ready = sa.and_(_runs.state == _ready, _runs.ready_at <= _now)
+_STANDINGS = sa.select(
+    t.sweeps.c.id,
+    t.sweeps.c.share,
+    t.sweeps.c.max_workers,
+    sa.select(_runs.priority)
+    .where(_is_ready, _runs.sweep_id == t.sweeps.c.id)
+    .order_by(_runs.priority.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("priority"),
+    sa.select(sa.func.count())
+    .where(_runs.state.in_(_active), _runs.sweep_id == t.sweeps.c.id)
+    .scalar_subquery()
+    .label("running"),
+    sa.select(sa.func.sum(t.workers.c.share))
+    .join(t.stage_runs, _runs.worker_id == t.workers.c.id)
+    .where(_runs.state.in_(_active), _runs.sweep_id == t.sweeps.c.id)
+    .scalar_subquery()
+    .label("devices"),
+).where(t.sweeps.c.state.in_([str(SweepState.RUNNING), str(SweepState.STOPPING)]))
+_LOCK_SWEEP = locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")))
+
+_candidates = (
+    sa.select(_runs.id, _runs.attempt, _runs.resolution, _runs.sweep_id)
+    .where(_is_ready, _runs.sweep_id == sa.bindparam("sweep_id"), _runs.priority == sa.bindparam("priority"))
+    .order_by(_runs.remaining.desc(), _runs.id)
+    .limit(1)
+)
+_NEXT = locked(_candidates, skip_locked=True)
+_WARM = locked(_candidates.where(_runs.parent_id == sa.bindparam("parent_id")), skip_locked=True)
+
+_evaluation_is_ready = sa.and_(_evaluations.state == _ready, _evaluations.ready_at <= _now)
+_next_evaluation = (
+    sa.select(t.evaluations)
+    .where(_evaluation_is_ready)
+    .order_by(_evaluations.priority.desc(), _evaluations.id)
+    .limit(1)
+)
+_warm_evaluation = (
+    sa.select(t.evaluations)
+    .where(
+        _evaluation_is_ready,
+        _evaluations.stage_run_id == sa.bindparam("stage_run_id"),
+        _evaluations.priority == sa.bindparam("priority"),
+    )
+    .order_by(_evaluations.id)
+    .limit(1)
+)
+_NEXT_EVALUATION = locked(_next_evaluation, skip_locked=True)
+_WARM_EVALUATION = locked(_warm_evaluation, skip_locked=True)
