@@ -10,9 +10,12 @@ from sqlalchemy import Connection, Row
 
 from dashboard.errors import UnknownError
 from dashboard.models import (
+    AliasMove,
     Attempt,
     Measured,
     Model,
+    ModelLineage,
+    ModelStage,
     Sample,
     Sharing,
     StageRun,
@@ -25,8 +28,9 @@ from dashboard.models import (
     Worker,
 )
 from dashboard.wording import trial_url
-from scheduler import page_reads
+from scheduler import page_reads, registry
 from scheduler.database import Database
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
@@ -126,6 +130,7 @@ def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
         data=rows.sweep.data_name,
         resolutions=rows.resolutions,
         varying=rows.varying,
+        objectives=[objective.metric for objective in objectives(rows.sweep)],
         sharing=sharing(rows),
         ranking=shown,
         stage_runs=[run for run in rows.runs.values() if run.id in needed],
@@ -253,11 +258,11 @@ def sample_file(database: Database, evaluation_id: int) -> SampleFile:
 
 def ranked(rows: SweepRows) -> list[Trial]:
     """Trials in the order of the command line's ranking, then those that are not ranked."""
-    metric, goal = rows.sweep.resolved.get("metric", "score"), rows.sweep.resolved.get("goal", "maximize")
+    wanted = objectives(rows.sweep)
     measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
-    ranking = rank([standing(row, run, metric) for row in rows.trials if (run := measured[row.id])], goal=goal)
+    ranking = rank([standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])], wanted)
     places = {one.standing.trial_id: place for place, one in enumerate(ranking)}
-    ranks = {one.standing.trial_id: one.rank for one in ranking}
+    found = {one.standing.trial_id: one for one in ranking}
     return [
         Trial(
             sweep=rows.sweep.name,
@@ -265,8 +270,10 @@ def ranked(rows: SweepRows) -> list[Trial]:
             name=f"{rows.sweep.name}/T{row.number}",
             state=row.state,
             origin=row.origin,
-            rank=ranks.get(row.id),
+            rank=found[row.id].rank if row.id in found else None,
             is_best=places.get(row.id) == 0,
+            front=found[row.id].front if row.id in found else None,
+            objectives=values_of(found[row.id].standing, wanted) if row.id in found else {},
             parameters=row.parameters,
             score=run.score if (run := measured[row.id]) else None,
             scored_at=run.resolution if run else None,
@@ -288,7 +295,18 @@ def last_measured(rows: SweepRows, trial_id: int) -> StageRun | None:
     return scored[-1] if scored else None
 
 
-def standing(row: Row, run: StageRun, metric: str) -> Standing:
+def objectives(sweep_row: Row) -> list[Objective]:
+    """What a sweep looks for; those stored before there could be several have one metric."""
+    stored = sweep_row.resolved
+    one = {"metric": stored.get("metric", "score"), "goal": stored.get("goal", "maximize")}
+    return [Objective(**objective) for objective in stored.get("objectives", [one])]
+
+
+def values_of(standing: Standing, wanted: Sequence[Objective]) -> dict[str, float | None]:
+    return dict(zip((objective.metric for objective in wanted), standing.values, strict=True))
+
+
+def standing(row: Row, run: StageRun, wanted: Sequence[Objective]) -> Standing:
     values = {item.name: item.value for item in (run.score, *run.parts)}
     return Standing(
         trial_id=row.id,
@@ -296,7 +314,7 @@ def standing(row: Row, run: StageRun, metric: str) -> Standing:
         state=TrialState(row.state),
         stage_run_id=run.id,
         resolution=run.resolution,
-        value=values.get(metric),
+        values=tuple(values.get(objective.metric) for objective in wanted),
         gates=tuple(run.closed_gates),
     )
 
@@ -397,6 +415,39 @@ def model_files(database: Database, *, sweep: str | None = None) -> list[ModelFi
         if sweep is None or row.sweep == sweep
     ]
     return sorted(found, key=lambda item: "best" not in item.model.aliases)
+
+
+def lineage(database: Database, model: Model) -> ModelLineage:
+    """The way from a version back to its data."""
+    found = registry.lineage(database, registry.version(database, f"{model.name}:{model.version}"))
+    return ModelLineage(
+        tags=list(found.model.tags),
+        stages=[
+            ModelStage(
+                resolution=stage.resolution,
+                key=stage.key,
+                images=stage.images,
+                seconds=stage.seconds,
+                weights_sha256=stage.weights_sha256,
+                numerics=list(stage.numerics),
+                trained_for=stage.trained_for,
+            )
+            for stage in found.stages
+        ],
+        sweep=found.source.sweep,
+        submitted_by=found.source.submitted_by,
+        submitted_at=found.source.submitted_at,
+        data=found.source.data_name,
+        data_key=found.source.data_key,
+        judge_sha256=found.judge_sha256,
+        commit=found.source.provenance.get("commit"),
+        dirty=found.source.provenance.get("dirty"),
+        numerics=list(found.numerics),
+        alias_history=[
+            AliasMove(alias=move.alias, version=move.version, act=move.act, by=move.by, at=move.at)
+            for move in found.history
+        ],
+    )
 
 
 def models(database: Database, *, sweep: str | None = None) -> list[Model]:

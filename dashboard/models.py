@@ -66,6 +66,10 @@ class Trial(Facts):
     origin: str
     rank: int | None
     is_best: bool
+    front: int | None = Field(
+        default=None, description="number of its Pareto front, where there are several objectives"
+    )
+    objectives: dict[str, float | None] = Field(default={}, description="values of the sweep's metrics")
     parameters: dict[str, bool | int | float | str]
     score: Measured | None
     scored_at: int | None = Field(description="resolution of the stage that the score was measured at")
@@ -142,6 +146,9 @@ class Sweep(SweepSummary):
     data: str
     resolutions: list[int]
     varying: list[str] = Field(description="names of the parameters that differ between trials")
+    objectives: list[str] = Field(
+        description="the metrics that decide; of several the rank is the Pareto front's number"
+    )
     sharing: Sharing
     ranking: list[Trial] = Field(description="best first, then those not yet measured")
     stage_runs: list[StageRun]
@@ -178,6 +185,43 @@ class Model(Facts):
     resolution: int
 
 
+class ModelStage(Facts):
+    """A stage run on the way to a model."""
+
+    resolution: int
+    key: str
+    images: int = Field(description="real images seen in this stage")
+    seconds: float = Field(description="device seconds over all attempts")
+    weights_sha256: str | None
+    numerics: list[str] = Field(description="numerics classes of its attempts")
+    trained_for: str | None = Field(description="the sweep that bore the cost")
+
+
+class AliasMove(Facts):
+    alias: str
+    version: int
+    act: str = Field(description="promoted, or rolled back")
+    by: str
+    at: float
+
+
+class ModelLineage(Facts):
+    """Where a version comes from: stage runs, trial, sweep, data, judge and code."""
+
+    tags: list[str]
+    stages: list[ModelStage] = Field(description="from 4 px up")
+    sweep: str
+    submitted_by: str
+    submitted_at: float
+    data: str
+    data_key: str
+    judge_sha256: str
+    commit: str | None
+    dirty: bool | None = Field(description="whether the code was changed since that commit")
+    numerics: list[str] = Field(description="more than one: mixed numerics")
+    alias_history: list[AliasMove] = Field(description="of all versions of the model, the oldest first")
+
+
 class ModelList(Facts):
     models: list[Model]
 
@@ -185,6 +229,8 @@ class ModelList(Facts):
 class ModelWithCard(Facts):
     model: Model
     card: dict[str, Any] = Field(description="model, lineage, data, cleaning, scores, scored_on, not_for")
+    lineage: ModelLineage
+    versions: list[Model] = Field(description="of the same model, the newest first")
 
 
 class GenerateRequest(BaseModel):

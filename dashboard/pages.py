@@ -108,6 +108,10 @@ def model(number: RowId, request: Request, dashboard: Context) -> Response:
         section="/generate",
         model=found.model,
         card=found.card,
+        lineage=found.lineage,
+        # The newest promotion of an alias is what matters, so the history is shown the other way round.
+        history=found.lineage.alias_history[::-1],
+        versions=sorted(found.versions, key=lambda one: -one.version),
         # In the order of a trial's page; closed gates are a count, and none of a ranked model's.
         scores=[item for item in facts.measures(found.card["scores"]) if item.name != "closed_gates"],
         data_lines=data_lines(found.card["data"], found.card["cleaning"]),

@@ -64,7 +64,12 @@ class Studio:
     def card(self, number: int) -> ModelWithCard:
         """A registered model and the card in its bundle; UserError where the file is no whole bundle any more."""
         chosen = self._model(number)
-        return ModelWithCard(model=chosen.model, card=read_card(self._bundle(chosen.uri)))
+        return ModelWithCard(
+            model=chosen.model,
+            card=read_card(self._bundle(chosen.uri)),
+            lineage=facts.lineage(self.database, chosen.model),
+            versions=[one for one in facts.models(self.database) if one.name == chosen.model.name],
+        )
 
     def _model(self, number: int | None) -> ModelFile:
         models = facts.model_files(self.database)

@@ -12,16 +12,20 @@ import typer
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
-from scheduler import promoting, reads
+from scheduler import model_reads, reads
 from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
 from scheduler.gc_cli import gc_command
 from scheduler.home import Home
+from scheduler.hooks_cli import hooks_app
+from scheduler.hooksfile import read_hooks
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
+from scheduler.model_cli import model_app, promote_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
 from scheduler.postgres import is_away
+from scheduler.registry import BEST
 from scheduler.reproduce_cli import trial_app
 from scheduler.sweep_acts_cli import sweep_app
 from scheduler.sweepfile import read_sweep_file
@@ -49,12 +53,15 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(trial_app, name="trial")
 app.add_typer(worker_app, name="worker")
 app.add_typer(db_app, name="db")
+app.add_typer(model_app, name="model")
+app.add_typer(hooks_app, name="hooks")
 app.add_typer(progan_app, name="progan")
 app.add_typer(photofit_app, name="photofit")
 app.command("train")(train_command)
 app.command("generate")(generate_command)
 app.command("evaluate")(evaluate_command)
 app.command("rank")(rank_command)
+app.command("promote")(promote_command)
 app.command("card")(card_command)
 app.command("timelapse")(timelapse_command)
 app.command("gc")(gc_command)
@@ -93,7 +100,7 @@ def best_command(
     place = Home(path=home)
     database = place.open()
     sweep = reads.sweep(database, name)
-    model = promoting.find_model(database, sweep, "best")
+    model = model_reads.find_model(database, name, BEST)
     if model is None:
         raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}, see `t2f sweep show {name}`")
     ranked = {one.standing.trial_id: one for one in reads.ranking(database, sweep)}
@@ -102,7 +109,7 @@ def best_command(
     facts = {
         "trial": f"{name}/T{standing.number}",
         "resolution": standing.resolution,
-        sweep.resolved.metric: standing.value,
+        **dict(zip((objective.metric for objective in sweep.resolved.objectives), standing.values, strict=True)),
         "model": str(path),
         "sha256": model.sha256,
         **({"closed_gates": ", ".join(standing.gates)} if standing.gates else {}),
@@ -144,6 +151,7 @@ def up_command(
 ) -> None:
     """Run Ray, the scheduler and the dashboard in the foreground until Ctrl-C."""
     require_free_port(port)
+    hooks = read_hooks(home)  # refused before anything starts
     if dry_run:
         console.print(f"would run the scheduler on {home} with the dashboard at http://127.0.0.1:{port}")
         return
@@ -152,7 +160,13 @@ def up_command(
     from scheduler.system import System, SystemSettings
 
     settings = SystemSettings(
-        home=Home(path=home), port=port, cpu_workers=workers, num_gpus=num_gpus, beat_seconds=beat_seconds, ray=address
+        home=Home(path=home),
+        port=port,
+        cpu_workers=workers,
+        num_gpus=num_gpus,
+        beat_seconds=beat_seconds,
+        ray=address,
+        hooks=hooks,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

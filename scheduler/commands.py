@@ -3,14 +3,19 @@
 This is the door; acts that are stories of their own have their files.
 """
 
-from scheduler import reads
+from collections.abc import Mapping
+from typing import Any
+
+from scheduler import asking, reads
 from scheduler.branching import Branch, clone_trial, extend_trial, fork_trial
 from scheduler.deleting import Deletion, delete_sweep
 from scheduler.editing import Edit, edit_sweep
 from scheduler.reads import Sweep, Trial
+from scheduler.search.reading import checked_trial
 from scheduler.states import SweepState, TrialState
-from scheduler.store import Store
+from scheduler.store import NewTrial, Store
 from t2f.errors import UserError
+from t2f.settings import Value
 
 __all__ = [
     "Branch",
@@ -18,9 +23,11 @@ __all__ = [
     "Edit",
     "cancel_sweep",
     "cancel_trial",
+    "checked_enqueue",
     "clone_trial",
     "delete_sweep",
     "edit_sweep",
+    "enqueue_trial",
     "extend_trial",
     "fork_trial",
     "pause_sweep",
@@ -49,6 +56,22 @@ def stop_sweep(store: Store, sweep: Sweep, *, reason: str) -> None:
 def cancel_sweep(store: Store, sweep: Sweep) -> None:
     """End every open trial; stage runs that nobody else wants are killed."""
     _require_open(store, sweep, store.cancel_sweep(sweep.id, reason="the sweep was canceled"))
+
+
+def checked_enqueue(sweep: Sweep, parameters: Mapping[str, Any]) -> dict[str, Value]:
+    """What a person gives for one trial, checked against the sweep's space; UserError where it is none of it."""
+    if not parameters:
+        raise UserError("no parameter is given; give one at least, or let the sweep draw all")
+    space = sweep.resolved.space
+    return checked_trial(space.parameters, space.constraints, parameters)
+
+
+def enqueue_trial(store: Store, sweep: Sweep, parameters: Mapping[str, Any]) -> str:
+    """Add a trial with these parameters and return its name; the scheduler draws the others when it begins."""
+    chosen = checked_enqueue(sweep, parameters)
+    number = store.enqueue_trial(sweep.id, NewTrial(parameters=chosen, origin=asking.ENQUEUED))
+    _require_open(store, sweep, number is not None)
+    return f"{sweep.name}/T{number}"
 
 
 def pause_trial(store: Store, trial: Trial) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
-from scheduler import promoting, reads, submitting
+from scheduler import model_reads, reads, submitting
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep
+from scheduler.registry import BEST
 from scheduler.rungs import is_rung
 from scheduler.store import Store
 from scheduler.sweep_cli import print_tree
@@ -208,7 +209,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
     """Draw the sentences with the best model, and write and return the summary."""
     database = home.open()
     sweep = reads.sweep(database, name)
-    model = promoting.find_model(database, sweep, "best")
+    model = model_reads.find_model(database, sweep.name, BEST)
     if model is None:
         raise UserError(f"the sweep ended as {sweep.state} without a model; see {dashboard}/sweeps/{name}")
     picture = settings.out / "faces.png"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scheduler import reads, trial_reads
+from scheduler.asking import ENQUEUED
 from scheduler.limits import Budget, Resources
 from scheduler.reads import Sweep, Trial
-from scheduler.samplers import grid, random_trial
+from scheduler.search.listed import distinct, grid
+from scheduler.search.methods import LISTED
 from scheduler.space import Parameter
 from scheduler.states import SweepState
 from scheduler.store import NewTrial, RetryBudget, Store
@@ -54,7 +56,10 @@ def edit_sweep(store: Store, sweep: Sweep, changes: Mapping[str, Any], *, by: st
     if not differences:
         raise UserError(f"nothing would change: {sweep.name!r} has these values already")
     trials = _further_trials(new, reads.trials(store.database, sweep.id))
-    asks_for_more = new.method not in ("grid", "random") and new.budget != sweep.resolved.budget
+    asks_for_more = new.method not in LISTED and (new.budget, new.space) != (
+        sweep.resolved.budget,
+        sweep.resolved.space,
+    )
     edit = Edit(
         changes=differences,
         new_trials=len(trials),
@@ -134,8 +139,8 @@ def _parameters(sweep: Sweep, changed: tuple[Parameter, ...]) -> tuple[Parameter
 
 def _further_trials(resolved: ResolvedSweep, there: list[Trial]) -> list[NewTrial]:
     """The trials that the changed grid or number of random trials has beyond those there; other methods ask later."""
+    known = [dict(trial.parameters) for trial in there]
     if resolved.method == "grid":
-        known = [dict(trial.parameters) for trial in there]
         new = [NewTrial(parameters=one, origin="grid") for one in grid(resolved.space) if one not in known]
         limit = resolved.budget.max_trials
         if limit is not None and len(there) + len(new) > limit:
@@ -144,11 +149,13 @@ def _further_trials(resolved: ResolvedSweep, there: list[Trial]) -> list[NewTria
                 "list fewer values, or raise budget.max_trials in the same edit"
             )
         return new
-    if resolved.method == "random":
-        drawn = sum(trial.origin == "random" for trial in there)
-        numbers = range(drawn, resolved.budget.max_trials or drawn)
-        return [NewTrial(parameters=random_trial(resolved.space, number), origin="random") for number in numbers]
-    return []
+    limit = resolved.budget.max_trials
+    if resolved.method not in LISTED or limit is None:
+        return []
+    enqueued = sum(trial.origin == ENQUEUED for trial in there)
+    drawn = sum(trial.origin == resolved.method for trial in there)
+    chosen, _ = distinct(resolved.space, resolved.method, max(0, limit - enqueued))
+    return [NewTrial(parameters=one, origin=resolved.method) for one in chosen[drawn:] if one not in known]
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from scheduler.comparing import (
     win_probabilities,
 )
 from scheduler.database import Database
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
-from scheduler.reads import StageRun, Sweep
+from scheduler.reads import Evaluation, StageRun, Sweep
 from t2f.errors import UserError
 from t2f.metrics.catalogue import BETTER
 from t2f.metrics.figures import Figure
@@ -46,6 +47,8 @@ class Place:
     gates: tuple[str, ...]
     wins: Mapping[str, float]  # other trials of its resolution -> probability of being better than them
     ties: tuple[str, ...]  # trials from which the difference may be chance
+    front: int | None = None  # of several objectives
+    others: Mapping[str, float] = field(default_factory=dict)  # values of the objectives after the first
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +60,7 @@ class Place:
             "closed_gates": list(self.gates),
             "win_probability": dict(self.wins),
             "ties": list(self.ties),
+            **({"front": self.front, "others": dict(self.others)} if self.others else {}),
         }
 
 
@@ -85,10 +89,12 @@ class Judgement:
 
 
 def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | None) -> Judgement:
-    """The sweep's trials ranked by its own metric, by another one, or by the mean of several ranks.
+    """The sweep's trials ranked by its own metric or metrics, by another one, or by the mean of several ranks.
 
-    files: the home's files, where evaluations keep what comparing them takes.
+    files: the home's files, where evaluations keep what comparing them takes. Chances and ties are those of the metric,
+    or of the first of several.
     """
+    others = () if metric else sweep.resolved.objectives[1:]
     metric = metric or sweep.resolved.metric
     if metric not in (*BETTER, MEAN_RANK):
         raise UserError(f"--metric {metric} is not known; allowed: {', '.join([MEAN_RANK, *BETTER])}")
@@ -101,7 +107,9 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
     values, decisive, chances = {}, (), {}
     for resolution in sorted({run.resolution for run in deepest.values()}):
         runs = {run.id: run for run in deepest.values() if run.resolution == resolution}
-        contenders = [Contender(stage_run_id=run.id, figures=figures_of(run, files)) for run in runs.values()]
+        contenders = [
+            Contender(stage_run_id=run.id, figures=figures_of(run.evaluation, files)) for run in runs.values()
+        ]
         found, decisive = values_of(contenders, metric)
         values |= found
         measured = [one for one in contenders if one.stage_run_id in found]
@@ -122,12 +130,16 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
             state=trials[trial_id].state,
             stage_run_id=run.id,
             resolution=run.resolution,
-            value=values[run.id].value if run.id in values else None,
+            values=(
+                values[run.id].value if run.id in values else None,
+                *(run.evaluation.value(other.metric) for other in others),
+            ),
             gates=gates_of(run.evaluation.metrics),
         )
         for trial_id, run in deepest.items()
     ]
-    ranked = rank(standings, goal="minimize" if better == "lower" else "maximize")
+    first = Objective(metric=metric, goal="minimize" if better == "lower" else "maximize")
+    ranked = rank(standings, (first, *others))
     of_run: dict[int, list[str]] = {}
     for one in ranked:
         of_run.setdefault(one.standing.stage_run_id, []).append(f"T{one.standing.number}")
@@ -148,6 +160,8 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
                 gates=standing.gates,
                 wins=wins,
                 ties=tuple(name for name, chance in wins.items() if is_tie(chance)),
+                front=one.front,
+                others={other.metric: value for other, value in zip(others, standing.values[1:], strict=True)},
             )
         )
     return Judgement(
@@ -171,11 +185,11 @@ def judge_of(sweep: Sweep, runs: Iterable[StageRun]) -> dict[str, Any]:
     }
 
 
-def figures_of(run: StageRun, files: Path | None) -> dict[str, Figure]:
+def figures_of(evaluation: Evaluation, files: Path | None) -> dict[str, Figure]:
     """The figures of an evaluation, with their parts where its file of them is there and whole."""
-    parts = {} if files is None else read_parts(run.evaluation.samples or {}, files)
+    parts = {} if files is None else read_parts(evaluation.samples or {}, files)
     found = {}
-    for name, entry in run.evaluation.metrics.items():
+    for name, entry in evaluation.metrics.items():
         if entry.get("value") is None or not math.isfinite(entry["value"]):
             continue
         more = parts.get(name, {"by": None, "parts": []})
@@ -231,7 +245,7 @@ def correlations(paths: Sequence[Sequence[StageRun]], metric: str, *, final: int
 
 
 def _turned_values(runs: Sequence[StageRun], metric: str) -> list[float]:
-    contenders = [Contender(stage_run_id=run.id, figures=figures_of(run, None)) for run in runs]
+    contenders = [Contender(stage_run_id=run.id, figures=figures_of(run.evaluation, None)) for run in runs]
     if metric == MEAN_RANK:
         return [-mean for mean in mean_ranks(contenders)]
     return [turned(metric, one.figures[metric].value) if metric in one.figures else math.nan for one in contenders]

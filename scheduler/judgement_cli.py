@@ -7,10 +7,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from scheduler import reads
+from scheduler import reads, registry
 from scheduler.home import Home
 from scheduler.judgement import MEAN_RANK, Judgement, Place, judge_sweep
-from scheduler.models import sealed_run, sweep_data
+from scheduler.models import NamedModels, sealed_run, sweep_data
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
 from t2f.errors import UserError
 from t2f.evaluate_cli import (
@@ -29,7 +29,12 @@ TIES_SHOWN = 6
 
 
 def evaluate_command(
-    target: Annotated[str, typer.Argument(help="A model bundle, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A model bundle, a version such as SWEEP@best, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px."
+        ),
+    ],
     metric: Annotated[list[str] | None, typer.Option(help="Only this figure; several times. Default: all.")] = None,
     split: Annotated[
         str | None, typer.Option(help="validation (the default) or test, which only the end asks for.")
@@ -57,11 +62,18 @@ def evaluate_command(
         subject = bundle_subject(path, home, data)
     elif path.suffix == ".safetensors":
         raise UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
+    elif is_version(target, home):
+        subject = bundle_subject(NamedModels().model_file(target, home), home, data)
     elif data is not None:
         raise UserError(f"--data goes with a model bundle; {target} is measured on the data of its sweep")
     else:
         subject = trial_subject(target, Home(path=home))
     evaluate_subject(subject, options)
+
+
+def is_version(target: str, home: Path) -> bool:
+    """Whether it names a version of a model, which is a file like any other."""
+    return registry.find_version(Home(path=home).open(), target) is not None
 
 
 def trial_subject(target: str, place: Home) -> Subject:
@@ -103,10 +115,13 @@ def rank_command(
 def print_judgement(found: Judgement) -> None:
     by = f"mean rank over {', '.join(found.metrics)}" if found.metric == MEAN_RANK else found.metric
     direction = {"lower": ", lower is better", "higher": "", "neither": ", read it beside the reals'"}[found.better]
+    others = list(found.places[0].others) if found.places else []
+    if others:
+        by, direction = ", ".join([found.metric, *others]), ": rank is the Pareto front's number"
     console.print(f"{found.sweep} by {by}{direction}")
     console.print(judge_line(found.judge))
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("rank", "trial", "state", "px", found.metric, "95 % interval", "beats next"):
+    for heading in ("rank", "trial", "state", "px", found.metric, "95 % interval", "beats next", *others):
         table.add_column(heading, no_wrap=True)
     table.add_column("ties with", min_width=9)
     passed = [one for one in found.places if not one.gates]
@@ -133,4 +148,5 @@ def cells(place: Place, following: Place | None) -> tuple[str, ...]:
     ties = ", ".join(place.ties[:TIES_SHOWN])
     more = f" and {len(place.ties) - TIES_SHOWN} more" if len(place.ties) > TIES_SHOWN else ""
     rank, px = str(place.rank), str(place.resolution)
-    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, ties + more
+    others = [number(value) for value in place.others.values()]
+    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, *others, ties + more

@@ -36,8 +36,10 @@ def read_budget(file: Section, method: str) -> Budget:
     section = file.section("budget")
     section.only(("max_trials", "gpu_hours", "wall"))
     given = section.content
-    if method == "random" and "max_trials" not in given:
-        raise SpecError(f"{section.where}: max_trials is missing; method: random needs to know how many trials to draw")
+    if method != "grid" and "max_trials" not in given:
+        raise SpecError(
+            f"{section.where}: max_trials is missing; method: {method} needs to know how many trials to draw"
+        )
     return Budget(
         max_trials=section.whole("max_trials", low=1, high=1_000_000) if "max_trials" in given else None,
         gpu_hours=section.number("gpu_hours", low=1e-6, high=1e9) if "gpu_hours" in given else None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from scheduler import promoting, reads
+from scheduler import model_reads, reads, registry
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep, Trial
@@ -22,16 +22,17 @@ class NamedModels:
     """What the commands of `t2f` ask where a word is no file (`t2f.generate_cli.Known`)."""
 
     def model_file(self, name: str, home: Path) -> Path:
-        """The bundle of a sweep's best trial, or of the trial SWEEP/T3 at its last sealed stage, or SWEEP/T3@16."""
+        """The bundle of a version (NAME:3, NAME@champion, or a sweep's name for its best), or of a trial.
+
+        SWEEP/T3 is the trial's last sealed stage, SWEEP/T3@16 that of 16 px.
+        """
         place, database = _opened(name, home)
+        model = registry.find_version(database, name)
+        if model is not None:
+            return _bundle_file(place, model)
         sweep = reads.find_sweep(database, name)
         if sweep is not None:
-            model = promoting.find_model(database, sweep, "best")
-            if model is None:
-                raise UserError(
-                    f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials"
-                )
-            return place.files / model.uri
+            raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials")
         trial, sweep, run = sealed_run(database, name)
         checkpoint = reads.sealed_checkpoint(database, run.id)
         uri = bundle_uri(sweep, trial, run)
@@ -40,13 +41,18 @@ class NamedModels:
         return place.files / uri
 
     def growth(self, name: str, home: Path) -> "Growth":
-        """A trial's sealed stages with the checkpoints that are still there."""
+        """The sealed stages, with the checkpoints that are still there, of a trial or on the way to a version."""
         # Only who watches a training again waits for torch.
         from t2f.reading import data_reader
         from t2f.timelapse import GrowingStage, Growth, Moment
 
         place, database = _opened(name, home)
-        _, sweep, path = _sealed_path(database, name)
+        model = registry.find_version(database, name)
+        trial_name = name if model is None else model_reads.source(database, model).trial
+        _, sweep, path = _sealed_path(database, trial_name)
+        if model is not None:
+            on_the_way = {stage.id for stage in model_reads.trained_stages(database, model.stage_run_id)}
+            path = [run for run in path if run.id in on_the_way]
         data = sweep_data(place, sweep)
         stages = []
         for run in path:
@@ -74,6 +80,16 @@ def _opened(name: str, home: Path) -> tuple[Home, Database]:
     return place, place.open()
 
 
+def _bundle_file(place: Home, model: model_reads.Model) -> Path:
+    path = place.files / model.uri
+    if not path.exists():
+        raise UserError(
+            f"the file of {model.reference}, {path}, is gone; put it back, or make it again from its trial with "
+            f"`t2f promote TRIAL`, see `t2f model show {model.reference}`"
+        )
+    return path
+
+
 def sealed_run(database: Database, name: str) -> tuple[Trial, Sweep, StageRun]:
     """The sealed stage run that SWEEP/T3 (its last one) or SWEEP/T3@16 names, with its trial and sweep."""
     trial_name, _, resolution = name.partition("@")
@@ -89,7 +105,7 @@ def _sealed_path(database: Database, name: str) -> tuple[Trial, Sweep, list[Stag
     """A trial, its sweep and its sealed stage runs from 4 px up; UserError where it has none."""
     if "/" not in name and not name.startswith("T"):
         names = ", ".join(sweep.name for sweep in reads.sweeps(database)[:20]) or "none yet"
-        raise UserError(f"{name!r} is neither a file nor a sweep nor a trial; sweeps: {names}")
+        raise UserError(f"{name!r} is neither a file nor a sweep, a model or a trial; sweeps: {names}")
     trial = reads.trial(database, name)
     sweep = reads.sweep(database, trial.sweep_name)
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])

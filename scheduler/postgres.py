@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,36 +66,53 @@ def postgres_engine(url: URL, *, read_only: bool) -> sa.Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A writing transaction's time, and the number to ask for it by."""
+    """A writing transaction's time, and what its receipt will say once it is committed."""
 
     now: float
-    transaction: str | None = None
+    client: str | None = None  # the connection
+    number: int = 0  # of its transactions
+
+
+BEGIN = f"""
+WITH receipt AS (
+    INSERT INTO receipts (client, number, at) VALUES (%s, 1, extract(epoch FROM clock_timestamp()))
+    ON CONFLICT (client) DO UPDATE SET number = receipts.number + 1, at = excluded.at RETURNING number, at
+)
+SELECT number, at::float8 AS now,
+    set_config('idle_in_transaction_session_timeout', '{IDLE_MILLISECONDS}', true),
+    set_config('lock_timeout', '{LOCK_MILLISECONDS}', true)
+FROM receipt
+"""
+# Waits for the transaction in question, should the server still be busy with it.
+LOOK_UP = """
+INSERT INTO receipts (client, number, at) VALUES (%s, 0, extract(epoch FROM clock_timestamp()))
+ON CONFLICT (client) DO UPDATE SET number = receipts.number RETURNING number
+"""
+FORGET = "DELETE FROM receipts WHERE at < extract(epoch FROM clock_timestamp()) - 86400"
 
 
 def begin_writing(connection: sa.Connection) -> Ticket:
-    """One statement: the limits of this transaction, its number, and the server's clock, which moves inside it."""
-    row = connection.exec_driver_sql(
-        "SELECT extract(epoch FROM clock_timestamp())::float8 AS now, pg_current_xact_id()::text AS transaction, "
-        f"set_config('idle_in_transaction_session_timeout', '{IDLE_MILLISECONDS}', true), "
-        f"set_config('lock_timeout', '{LOCK_MILLISECONDS}', true)"
-    ).one()
-    return Ticket(now=row.now, transaction=row.transaction)
+    """One statement: the transaction's receipt, its limits, and the server's clock, which moves inside it.
+
+    The number of a transaction (`pg_current_xact_id`) would be no receipt: after a crash the server may give it again.
+    """
+    client = connection.info.get("client")
+    if client is None:  # a new connection
+        client = connection.info["client"] = uuid.uuid4().hex
+        connection.exec_driver_sql(FORGET)
+    row = connection.exec_driver_sql(BEGIN, (client,)).one()
+    return Ticket(now=row.now, client=client, number=row.number)
 
 
 def was_committed(engine: sa.Engine, ticket: Ticket) -> bool:
     """What became of a transaction whose commit got no answer; waits for a server that is away, False if in vain."""
     for _ in pauses():
         try:
-            with engine.connect() as connection:
-                status = connection.exec_driver_sql(
-                    "SELECT pg_xact_status(%s::text::xid8)", (ticket.transaction,)
-                ).scalar()
+            with engine.begin() as connection:
+                return connection.exec_driver_sql(LOOK_UP, (ticket.client,)).scalar_one() >= ticket.number
         except DBAPIError as error:
-            if not is_away(error):
+            if not passes_by_itself(error):
                 raise
-        else:
-            if status != "in progress":
-                return status == "committed"
     return False
 
 

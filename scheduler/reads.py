@@ -56,6 +56,11 @@ class Trial:
         return Deviation.from_json(stored) if stored else NONE
 
     @property
+    def told(self) -> Mapping[str, float] | None:
+        """Metric -> value, of a trial that somebody's own loop trained."""
+        return self.attributes.get("told")
+
+    @property
     def name(self) -> str:
         return f"{self.sweep_name}/T{self.number}"
 
@@ -129,18 +134,6 @@ class Attempt:
     start_images: int | None
     outcome: str | None
     error: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    id: int
-    name: str
-    version: int
-    trial_id: int
-    stage_run_id: int
-    uri: str
-    sha256: str
-    aliases: tuple[str, ...]
 
 
 def _sweep(row: sa.Row) -> Sweep:
@@ -310,6 +303,8 @@ def _stage_run(row: sa.Row) -> StageRun:
 
 def standings(database: Database, of: Sweep) -> list[Standing]:
     """The deepest measured stage of each trial."""
+    if of.resolved.own_loop:
+        return [_told_standing(of, one, one.told) for one in trials(database, of.id) if one.told is not None]
     measured = (
         sa.select(t.stage_runs.c.id, t.stage_runs.c.resolution, t.evaluations.c.metrics)
         .join(t.evaluations, t.evaluations.c.stage_run_id == t.stage_runs.c.id)
@@ -338,15 +333,26 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
                 state=TrialState(step.state),
                 stage_run_id=run.id,
                 resolution=run.resolution,
-                value=measured_value(run.metrics, of.resolved.metric),
+                values=tuple(measured_value(run.metrics, one.metric) for one in of.resolved.objectives),
                 gates=gates_of(run.metrics),
             )
     return list(found.values())
 
 
+def _told_standing(of: Sweep, one: Trial, told: Mapping[str, float]) -> Standing:
+    return Standing(
+        trial_id=one.id,
+        number=one.number,
+        state=one.state,
+        stage_run_id=-one.id,  # it has none, and shares with nobody
+        resolution=of.resolved.space.plan.final_resolution,
+        values=tuple(told.get(objective.metric) for objective in of.resolved.objectives),
+    )
+
+
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
     """The sweep's trials, best first."""
-    return rank(standings(database, of), goal=of.resolved.goal)
+    return rank(standings(database, of), of.resolved.objectives)
 
 
 def attempts(database: Database, stage_run_id: int) -> list[Attempt]:
@@ -410,24 +416,6 @@ def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
                 heartbeat=row.heartbeat,
             )
             for row in connection.execute(statement)
-        ]
-
-
-def models(database: Database) -> list[Model]:
-    """All versions of all models, the newest first."""
-    with database.read.begin() as connection:
-        return [
-            Model(
-                id=row.id,
-                name=row.name,
-                version=row.version,
-                trial_id=row.trial_id,
-                stage_run_id=row.stage_run_id,
-                uri=row.uri,
-                sha256=row.sha256,
-                aliases=tuple(row.aliases),
-            )
-            for row in connection.execute(sa.select(t.models).order_by(t.models.c.id.desc()))
         ]
 
 

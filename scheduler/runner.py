@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from scheduler import promoting, reads, settling
 from scheduler.collecting import CollectorThread
 from scheduler.database import Database
+from scheduler.delivering import HookThreads
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
 from scheduler.postgres import passes_by_itself
@@ -66,8 +67,11 @@ def start_pool(settings: RunnerSettings) -> WorkerPool:
 class Runner:
     """One scheduler process. `turn()` does one round; `run()` goes on until told to stop."""
 
-    def __init__(self, database: Database, store: Store, pool: WorkerPool, settings: RunnerSettings) -> None:
+    def __init__(
+        self, database: Database, store: Store, pool: WorkerPool, settings: RunnerSettings, hooks: HookThreads
+    ) -> None:
         self._database, self._store, self._pool, self._settings = database, store, pool, settings
+        self._hooks = hooks
         self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._term: int | None = None
         self._collector = CollectorThread(Home(path=settings.home), store)
@@ -104,6 +108,7 @@ class Runner:
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
         self._collector.turn()
+        self._hooks.spread()
 
     def _data_folder(self, sweep: Sweep) -> Path:
         return self._settings.home / "data" / sweep.data_name
@@ -139,6 +144,7 @@ class Runner:
 
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""
+        self._hooks.stop()
         self._pool.stop()
         self._collector.close()
         if self._term is not None:

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from scheduler import tables as t
-from scheduler.database import Database, lock_name, sqlite_path, writing
+from scheduler.database import Database, lock_name, sqlite_path
 from scheduler.migrations.guards import create_guards, drop_guards
 from scheduler.states import ACTIVE
 from t2f.data.files import sync
@@ -101,9 +101,10 @@ def back_up(database: Database, target: Path) -> None:
 def _migrating(database: Database) -> Iterator[tuple[sa.Connection, float]]:
     """A transaction that no other migration runs beside, and its time."""
     if database.is_postgres:
-        with writing(database) as (connection, now):
+        with database.write.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
             lock_name(connection, "migration")
-            yield connection, now
+            yield connection, connection.exec_driver_sql("SELECT extract(epoch FROM now())::float8").scalar_one()
         return
     with database.write.connect() as connection:
         # Where a migration copies a table and drops the old one, rows that refer to it must not hinder. SQLite takes

@@ -7,7 +7,7 @@ end: what happened is forgotten only once all that follows from it is written.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from scheduler import budgets, forecast, pending, reads
+from scheduler import asking, budgets, forecast, pending, reads
 from scheduler.forms import StageForms
 from scheduler.pending import AtRung, Rung
 from scheduler.reads import StageRun, Sweep, Trial
@@ -33,16 +33,20 @@ def settle(store: Store, sweep: Sweep) -> bool:
     database = store.database
     if sweep.state == SweepState.STOPPING:
         return _run_out(store, sweep)
-    if sweep.state == SweepState.PAUSED or _is_kept_waiting(store, sweep):
+    if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
     spent = budgets.spent_budget(database, sweep, store.now())
     if spent != sweep.spent:
         store.set_spent(sweep.id, spent)
-    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most.
-    for _ in range(len(sweep.resolved.space.plan.resolutions) + 1):
+    # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
+    # more: to see that a trial ended, to ask for another, and to begin it.
+    for _ in range(len(sweep.resolved.space.plan.resolutions) + 3):
         changes = pending.changes(database, sweep.id)
         if not changes.ids and not changes.trial_ids:
-            break
+            # After promotions, so that only trials which wait at a rung leave room for others.
+            if spent is not None or not asking.ask_trials(store, sweep):
+                break
+            continue
         demands = _Demands(store, sweep)
         for trials in _in_batches(store, changes.trial_ids):
             paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
@@ -54,8 +58,12 @@ def settle(store: Store, sweep: Sweep) -> bool:
             demands.write(_going_on(sweep, [trial for trial in trials if trial.id not in ended], paths), paths)
         if spent is None:
             _choose(store, sweep, demands)
+        if demands.is_waiting:
+            break
         store.forget_changes(changes.ids)
-    return not pending.has_open_trials(database, sweep.id)
+    if pending.has_open_trials(database, sweep.id):
+        return False
+    return spent is not None or not asking.wants_more(store, sweep)
 
 
 def _run_out(store: Store, sweep: Sweep) -> bool:
@@ -172,13 +180,14 @@ def _going_on(sweep: Sweep, trials: Sequence[Trial], paths: Mapping[int, list[St
 def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
     """At every rung, promote and prune those whose turn it is."""
     policy, plan = sweep.resolved.early_terminate, sweep.resolved.space.plan
+    is_last = policy.type != "none" and not asking.wants_more(store, sweep)
     for stage, resolution in enumerate(plan.resolutions):
         if not is_rung(policy, resolution, plan.final_resolution):
             continue
         rung = pending.rung(store.database, sweep, stage, resolution)
         if not rung.undecided:
             continue
-        decision = decide(policy, rung_entries(sweep, rung), complete=rung.complete)
+        decision = decide(policy, rung_entries(sweep, rung), complete=rung.complete and is_last)
         pruned = [one.trial_id for one in rung.undecided if one.stage_run_id in decision.pruned]
         if pruned:
             reason = f"not among the best 1/{policy.eta} at {resolution} px"
@@ -187,6 +196,10 @@ def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
         for trials in _in_batches(store, promoted):
             paths = reads.paths_of(store.database, [t.id for t in trials], sweep.resolved.evaluation.key)
             demands.write(trials, paths)
+
+
+def _next_resolution(sweep: Sweep, trial: Trial, path: Sequence[StageRun]) -> int:
+    return (trial.deviation.plan or sweep.resolved.space.plan).resolutions[len(path)]
 
 
 def _final_resolution(sweep: Sweep, trial: Trial) -> int:
@@ -229,9 +242,13 @@ class _Demands:
         self._forms = StageForms(sweep.resolved.space)
         self._speeds: forecast.Speeds | None = None
         self._forecasts: dict[tuple[StagePlan, int], float] = {}
+        self.is_waiting = False  # whether a sampler still computes what some trial's next stage needs
 
     def write(self, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]) -> None:
-        """The next stage of each."""
+        """The next stage of each, with what it leaves open drawn first."""
+        nexts = {trial.id: _next_resolution(self._sweep, trial, paths.get(trial.id, [])) for trial in trials}
+        trials, still_computed = asking.completed(self._store, self._sweep, nexts, trials)
+        self.is_waiting = self.is_waiting or still_computed
         if not trials:
             return
         if self._speeds is None:

@@ -1,9 +1,10 @@
 """The search space: what a sweep tries, and from a trial's parameters to its stages."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from scheduler.search.constraints import Constraint
 from t2f.errors import SpecError
 from t2f.settings import PRESETS, Settings, Value, checked_value
 from t2f.spec import SentenceSpec, StagePlan, StageSpec, TrainingSpec
@@ -23,7 +24,8 @@ class Parameter:
     step: float | None = None  # values are rounded to multiples of it
     from_stage: int | None = None  # px; before it the preset's value holds
     later: tuple[tuple[int, Value], ...] = ()  # (px, value): a constant that is another one from these stages on
-    when: Mapping[str, Value] = field(default_factory=dict)  # other parameters, and the values under which it is tried
+    # Other parameters, and the value or values of each under which this one is tried.
+    when: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
     @property
     def varies(self) -> bool:
@@ -31,16 +33,23 @@ class Parameter:
 
     def is_active(self, chosen: Mapping[str, Value]) -> bool:
         """Whether it is tried, given the parameters before it."""
-        return all(chosen.get(other) == value for other, value in self.when.items())
+        return all(other in chosen and chosen[other] in self.allowed(other) for other in self.when)
+
+    def allowed(self, other: str) -> tuple[Value, ...]:
+        """The values of another parameter under which this one is tried."""
+        values = self.when[other]
+        return values if isinstance(values, tuple) else (values,)
 
     def to_json(self) -> dict[str, Any]:
         later = [list(pair) for pair in self.later]
-        return {**self.__dict__, "values": list(self.values), "later": later, "when": dict(self.when)}
+        when = {other: list(value) if isinstance(value, tuple) else value for other, value in self.when.items()}
+        return {**self.__dict__, "values": list(self.values), "later": later, "when": when}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Parameter":
         later = tuple((resolution, value) for resolution, value in stored["later"])
-        return cls(**{**stored, "values": tuple(stored["values"]), "later": later})
+        when = {other: tuple(value) if isinstance(value, list) else value for other, value in stored["when"].items()}
+        return cls(**{**stored, "values": tuple(stored["values"]), "later": later, "when": when})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +89,7 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]  # a parameter comes after those that its `when` names
     init_sha256: str | None = None  # weights of the model bundle that new layers start from
     sentence: SentenceSpec | None = None  # what reads captions under text.encoder: sentence
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -102,6 +112,24 @@ class SearchSpace:
     @property
     def varying(self) -> tuple[str, ...]:
         return tuple(parameter.name for parameter in self.parameters if parameter.varies)
+
+    def due(self, chosen: Mapping[str, Value], stage: int) -> "SearchSpace":
+        """What a trial that begins this stage draws from: what it has is constant, what begins later is left out."""
+        now = tuple(
+            replace(parameter, values=(chosen[parameter.name],), distribution=None)
+            if parameter.name in chosen
+            else parameter
+            for parameter in self.parameters
+            if parameter.name in chosen or parameter.from_stage is None or parameter.from_stage <= stage
+        )
+        return replace(self, parameters=now)
+
+    def fulfils(self, chosen: Mapping[str, Value]) -> bool:
+        """Whether these parameters keep every constraint that can be checked yet.
+
+        A constraint that names a parameter which is not drawn yet, or is not tried under these values, says nothing.
+        """
+        return all(constraint.holds(chosen) for constraint in self.constraints if constraint.names <= chosen.keys())
 
     def training(self, chosen: Mapping[str, Value], deviation: Deviation = NONE) -> TrainingSpec:
         """The whole training of a trial with these parameters; what it deviates in comes last."""

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
-from scheduler import reads
+from scheduler import asking, reads
+from scheduler.asking import ENQUEUED
 from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
 from scheduler.home import Home
 from scheduler.provenance import provenance
-from scheduler.samplers import draw, grid, grid_size, random_trial
+from scheduler.search.listed import combinations, distinct, grid, grid_size
+from scheduler.search.methods import LISTED
+from scheduler.search.ranges import draw
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
@@ -43,20 +46,63 @@ class Tree:
         return self.trials * len(self.stage_runs) - self.total
 
 
+MAX_DRAWN = 1000  # random trials that stand for those to come
+
+
 def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
-    """The trials that a sweep begins with."""
-    if resolved.method == "random":
-        count = resolved.budget.max_trials
-        chosen = [random_trial(resolved.space, number) for number in range(count)]
-        return [NewTrial(parameters=parameters, origin="random") for parameters in chosen]
-    trials = [NewTrial(parameters=parameters, origin="grid") for parameters in grid(resolved.space)]
+    """The trials that a sweep begins with: those of `enqueue`, then those that depend on no result.
+
+    The scheduler asks for all others when there is room for them, and draws what an enqueued one leaves open.
+    """
+    first = [NewTrial(parameters=parameters, origin=ENQUEUED) for parameters in resolved.search.enqueue]
     limit = resolved.budget.max_trials
+    if limit is not None and len(first) > limit:
+        raise UserError(f"enqueue has {len(first)} trials and budget.max_trials is {limit}; raise it, or enqueue fewer")
+    if resolved.method not in LISTED:
+        return first
+    known = [trial.parameters for trial in first]
+    if resolved.method == "grid":
+        chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
+    else:
+        chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
+    trials = first + [NewTrial(parameters=parameters, origin=resolved.method) for parameters in chosen]
     if limit is not None and len(trials) > limit:
         raise UserError(
             f"the grid has {len(trials)} trials and budget.max_trials is {limit}; "
             "list fewer values, or use method: random"
         )
     return trials
+
+
+def expected_trials(resolved: ResolvedSweep) -> list[NewTrial]:
+    """The trials that a sweep may come to, for its tree: where results decide, random ones stand for those to come."""
+    trials = new_trials(resolved)
+    if resolved.method in LISTED:
+        return trials
+    more = resolved.budget.max_trials - len(trials)
+    drawn, _ = distinct(resolved.space, "random", min(more, MAX_DRAWN))
+    return trials + [NewTrial(parameters=parameters, origin="random") for parameters in drawn]
+
+
+def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -> list[str]:
+    """What a submission should say beside its tree. warm: results of the earlier sweep, those used and all."""
+    found, limit = [], resolved.budget.max_trials
+    if resolved.method == "grid" and resolved.space.constraints:
+        total = sum(1 for _ in combinations(resolved.space))
+        kept = sum(1 for _ in grid(resolved.space))
+        found.append(f"{kept:,} of {total:,} combinations keep the constraints")
+    if resolved.method in ("random", "sobol") and tree.trials < limit:
+        found.append(f"{limit - tree.trials:,} of {limit:,} draws repeated earlier ones and were dropped")
+    if resolved.method not in LISTED:
+        found.append(
+            f"{resolved.method} asks for up to {limit:,} trials as results come in; the tree is that of "
+            f"{tree.trials:,} random ones"
+        )
+    if warm is not None:
+        found.append(
+            f"{warm[0]:,} of {warm[1]:,} results of {resolved.search.warm_start} are inside this space and used"
+        )
+    return found
 
 
 def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
@@ -140,7 +186,8 @@ def submit_sweep(
         if grid_size(resolved.space) > 100 * limit:
             raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
-    tree = stage_tree(resolved, trials)
+    tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
+    asking.warm_rows(store.database, resolved)
     after = resolved.after
     if after is not None and reads.find_sweep(store.database, after) is None:
         raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")

@@ -7,26 +7,25 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scheduler import reads, submitting
+from scheduler import commands, reads, search_reads, submitting
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
+from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
 from scheduler.store import Store
-from scheduler.sweepfile import ResolvedSweep, SweepSpec, read_sweep_file
+from scheduler.submission import submit_spec
+from scheduler.sweepfile import read_sweep_file
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
     DryRun,
     HomeOption,
-    checked_name,
     console,
-    embed_captions,
-    ensure_judge,
     print_json,
 )
-from t2f.data import PreparedData, check_source
 from t2f.evaluate_cli import judge_line
+from t2f.trainfile import read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
 
@@ -44,45 +43,16 @@ def sweep_submit(
 ) -> None:
     """Store a sweep; a running `t2f up` trains it."""
     spec, text = read_sweep_file(file)
-    place = Home(path=home)
-    data = PreparedData.open(place.data / checked_name(spec.dataset))
-    if not as_prepared:
-        check_source(data.path, missing_ok=True)
-    # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
-    judge = ensure_judge(data, steps=600) if not dry_run or not data.has_captions else "0" * 64
-    resolved = spec.resolve(data, judge)
-    name = checked_name(name or spec.name)
-    if dry_run:
-        tree = submitting.stage_tree(resolved, submitting.new_trials(resolved))
-    else:
-        sentence = None
-        if "sentence" in resolved.space.text_encoders:
-            sentence = embed_captions(data, spec.sentence_encoder)
-        init = open_init(spec, resolved, data, place)
-        resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
-        store = Store(place.create())
-        tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
-    ahead = submitting.forecast_sweep(place, resolved, tree)
+    done = submit_spec(spec, text, Home(path=home), name=name, as_prepared=as_prepared, dry_run=dry_run)
+    name, tree, notes, ahead = done.name, done.tree, done.notes, done.forecast
     if as_json:
-        print_json({"sweep": name, "dry_run": dry_run, **asdict(tree), "saved": tree.saved, "forecast": asdict(ahead)})
+        facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
+        print_json({"sweep": name, "dry_run": dry_run, **facts})
         return
     print_tree(name, tree, dry_run=dry_run)
+    for note in notes:
+        console.print(note)
     print_forecast(ahead)
-
-
-def open_init(
-    spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home
-) -> submitting.InitBundle | None:
-    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
-    if spec.init_from is None:
-        return None
-    # Only sweeps that start from a model wait for torch here.
-    from t2f.generate import init_weights, open_bundle
-
-    bundle = open_bundle(spec.init_from)
-    for trial in submitting.new_trials(resolved):
-        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
-    return submitting.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
 
 
 def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
@@ -145,7 +115,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     console.print(table)
 
 
-def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: list[reads.Ranked]) -> dict[str, Any]:
+def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: list[Ranked]) -> dict[str, Any]:
     return {
         "name": sweep.name,
         "state": sweep.state,
@@ -161,11 +131,18 @@ def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: l
                 "state": one.standing.state,
                 "resolution": one.standing.resolution,
                 "closed_gates": list(one.standing.gates),
-                sweep.resolved.metric: one.standing.value,
+                **values_of(sweep, one),
+                **({"front": one.front} if one.front is not None else {}),
             }
             for one in ranking
         ],
     }
+
+
+def values_of(sweep: Sweep, ranked: Ranked) -> dict[str, float]:
+    """The sweep's metrics of a ranked trial."""
+    names = [objective.metric for objective in sweep.resolved.objectives]
+    return dict(zip(names, ranked.standing.values, strict=True))
 
 
 @sweep_app.command("show")
@@ -179,22 +156,49 @@ def sweep_show(
     sweep = reads.sweep(database, name)
     progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    end_of_search = search_reads.end_of_search(database, sweep.id)
     if as_json:
         parameters = {trial.name: dict(trial.parameters) for trial in trials.values()}
-        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters})
+        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters, "search_ended": end_of_search})
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
+    if end_of_search:
+        console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
     console.print(judge_line(judge_of(sweep, progress.stage_runs)))
     varying = sweep.resolved.space.varying
-    table = Table("rank", "trial", "state", "px", sweep.resolved.metric, *varying)
+    metrics = [objective.metric for objective in sweep.resolved.objectives]
+    if len(metrics) > 1:
+        console.print(f"rank is the number of the Pareto front of {', '.join(metrics)}: nobody beats the first in all")
+    table = Table("rank", "trial", "state", "px", *metrics, *varying)
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
-        measured = (place, str(one.standing.resolution), f"{one.standing.value:.3f}") if one else ("", "", "")
+        measured = [f"{value:.3f}" for value in one.standing.values] if one else [""] * len(metrics)
+        px = str(one.standing.resolution) if one else ""
         values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
-        table.add_row(measured[0], f"T{trial.number}", trial.state, measured[1], measured[2], *values)
+        table.add_row(place, f"T{trial.number}", trial.state, px, *measured, *values)
     console.print(table)
+
+
+@sweep_app.command("enqueue")
+def sweep_enqueue(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    overrides: Annotated[list[str], typer.Option("--set", help="NAME=VALUE; several times. Others are drawn.")],
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a trial with parameters of your own to a sweep; those that are left out are drawn."""
+    store = Store(Home(path=home).open())
+    sweep = reads.sweep(store.database, name)
+    parameters = commands.checked_enqueue(sweep, dict(map(read_override, overrides)))
+    trial = None if dry_run else commands.enqueue_trial(store, sweep, parameters)
+    if as_json:
+        print_json({"sweep": name, "dry_run": dry_run, "trial": trial, "parameters": parameters})
+        return
+    values = ", ".join(f"{setting} {value}" for setting, value in parameters.items())
+    console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")

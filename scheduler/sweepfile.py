@@ -15,23 +15,23 @@ from scheduler.limits import (
     read_share_prefix,
     resources_from_json,
 )
-from scheduler.samplers import draw
-from scheduler.space import DISTRIBUTIONS, Parameter, SearchSpace
+from scheduler.objectives import Objective
+from scheduler.search.constraints import Constraint, parse_constraint
+from scheduler.search.parameters import read_parameters
+from scheduler.search.reading import Search, check_space, read_constraints, read_method, read_objectives, read_search
+from scheduler.space import Parameter, SearchSpace
 from scheduler.store import RetryBudget
 from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
-from t2f.settings import checked_value, require_setting
 from t2f.spec import RESOLUTIONS, SentenceSpec, StagePlan
 from t2f.trainfile import (
     ProbeSection,
     Section,
     StagesSection,
-    naming,
     read_dataset,
     read_init_from,
     read_name,
-    read_per_stage,
     read_preset,
     read_probe,
     read_sentence_encoder,
@@ -50,6 +50,10 @@ KEYS = (
     "metric",
     "stages",
     "parameters",
+    "constraints",
+    "parallel",
+    "enqueue",
+    "warm_start",
     "early_terminate",
     "budget",
     "resources",
@@ -60,8 +64,7 @@ KEYS = (
     "share_prefix",
 )
 NOT_YET = "is not supported by this version; remove it"
-LATER = dict.fromkeys(("branch", "constraints", "replicate", "enqueue", "warm_start"), NOT_YET)
-METHODS = ("grid", "random")
+LATER = dict.fromkeys(("branch", "replicate"), NOT_YET)
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
 TEXT_METRICS = ("text", "attribute_share")
 METRICS |= {"swd": "minimize", "pixel_distance": "minimize", "colour_distance": "minimize"}
@@ -85,10 +88,11 @@ class SweepSpec:
     seed: int
     preset: str
     method: str
-    metric: str
-    goal: str
+    objectives: tuple[Objective, ...]
     stages: StagesSection
     parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...]
+    search: Search
     early_terminate: EarlyTermination
     budget: Budget
     resources: Resources
@@ -118,9 +122,10 @@ class SweepSpec:
                 f"the sweep goes up to {plan.final_resolution} px, but {data.name!r} is prepared up to "
                 f"{max(data.resolutions)} px; prepare it with --resolution {plan.final_resolution}, or drop stages"
             )
-        if self.metric in TEXT_METRICS and not data.has_captions:
+        wordless = [one.metric for one in self.objectives if one.metric in TEXT_METRICS]
+        if wordless and not data.has_captions:
             raise SpecError(
-                f"metric.name = {self.metric!r} is measured with captions, but {data.name!r} has none; use one of "
+                f"metric.name = {wordless[0]!r} is measured with captions, but {data.name!r} has none; use one of "
                 f"{', '.join(name for name in METRICS if name not in TEXT_METRICS)}"
             )
         space = SearchSpace(
@@ -131,12 +136,14 @@ class SweepSpec:
             parameters=self.parameters,
             init_sha256=init_sha256,
             sentence=sentence,
+            constraints=self.constraints,
         )
+        check_space(self.method, space)
         return ResolvedSweep(
             method=self.method,
-            metric=self.metric,
-            goal=self.goal,
+            objectives=self.objectives,
             space=space,
+            search=self.search,
             early_terminate=self.early_terminate,
             budget=self.budget,
             resources=self.resources,
@@ -153,9 +160,9 @@ class ResolvedSweep:
     """A sweep with nothing left open; kept in its row, it is all the scheduler looks at."""
 
     method: str
-    metric: str
-    goal: str
+    objectives: tuple[Objective, ...]
     space: SearchSpace
+    search: Search = field(default_factory=Search)
     early_terminate: EarlyTermination
     budget: Budget
     resources: Resources = field(default_factory=Resources)
@@ -164,6 +171,7 @@ class ResolvedSweep:
     retry: RetryBudget = field(default_factory=RetryBudget)
     evaluation: EvaluationSpec
     checkpoint_seconds: float
+    own_loop: bool = False  # trained by whoever asks for its trials and tells their values, never by workers
 
     def root(self, trial_name: str) -> str | None:
         """What the key of the trial's first stage run is chained to: its own name where it shares with nobody."""
@@ -173,12 +181,24 @@ class ResolvedSweep:
     def priority(self) -> int:
         return self.resources.priority
 
+    @property
+    def metric(self) -> str:
+        """The metric, or the first of several."""
+        return self.objectives[0].metric
+
+    @property
+    def goal(self) -> str:
+        return self.objectives[0].goal
+
     def to_json(self) -> dict[str, Any]:
         plan = {name: list(values) for name, values in asdict(self.space.plan).items()}
         return {
             "method": self.method,
             "metric": self.metric,
             "goal": self.goal,
+            "objectives": [asdict(objective) for objective in self.objectives],
+            "search": self.search.to_json(),
+            "constraints": [constraint.text for constraint in self.space.constraints],
             "data_key": self.space.data_key,
             "seed": self.space.seed,
             "preset": self.space.preset,
@@ -192,6 +212,7 @@ class ResolvedSweep:
             "retry": asdict(self.retry),
             "evaluation": self.evaluation.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
+            "own_loop": self.own_loop,
         }
 
     @classmethod
@@ -205,12 +226,15 @@ class ResolvedSweep:
             parameters=tuple(Parameter.from_json(parameter) for parameter in stored["parameters"]),
             init_sha256=stored["init_sha256"],
             sentence=None if stored["sentence"] is None else SentenceSpec(**stored["sentence"]),
+            constraints=tuple(map(parse_constraint, stored.get("constraints", []))),
         )
+        # Sweeps stored before there were several objectives have one metric.
+        one = {"metric": stored["metric"], "goal": stored["goal"]}
         return cls(
             method=stored["method"],
-            metric=stored["metric"],
-            goal=stored["goal"],
+            objectives=tuple(Objective(**objective) for objective in stored.get("objectives", [one])),
             space=space,
+            search=Search.from_json(stored["search"]) if "search" in stored else Search(),
             early_terminate=EarlyTermination(**stored["early_terminate"]),
             budget=Budget(**stored["budget"]),
             resources=resources_from_json(stored),
@@ -219,6 +243,7 @@ class ResolvedSweep:
             retry=RetryBudget(**stored["retry"]),
             evaluation=EvaluationSpec.from_json(stored["evaluation"]),
             checkpoint_seconds=stored["checkpoint_seconds"],
+            own_loop=stored.get("own_loop", False),
         )
 
 
@@ -233,23 +258,26 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
     file.only(KEYS, later=LATER)
     preset = read_preset(file)
     stages = read_stages(file, preset)
-    metric, goal = _read_metric(file)
+    objectives = read_objectives(file, METRICS)
     checkpoint = file.section("checkpoint")
     checkpoint.only(("seconds",))
     retry = file.section("retry")
     retry.only(("infrastructure", "code"))
-    method = _read_method(file)
+    method = read_method(file, objectives)
+    parameters = read_parameters(file, stages)
+    constraints = read_constraints(file, parameters)
     return SweepSpec(
         name=read_name(file),
         dataset=read_dataset(file),
         seed=file.whole("seed", default=0, low=0, high=2**32 - 1),
         preset=preset,
         method=method,
-        metric=metric,
-        goal=goal,
+        objectives=objectives,
         stages=stages,
-        parameters=_read_parameters(file, stages),
-        early_terminate=_read_early_terminate(file, stages),
+        parameters=parameters,
+        constraints=constraints,
+        search=read_search(file, method, parameters, constraints),
+        early_terminate=_read_early_terminate(file, stages, objectives),
         budget=read_budget(file, method),
         resources=read_resources(file),
         after=read_after(file),
@@ -265,29 +293,16 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
     )
 
 
-def _read_method(file: Section) -> str:
-    later = ("sobol", "tpe", "gp", "cmaes", "grow")
-    if file.content.get("method") in later:
-        raise SpecError(
-            f"{file.where}: method = {file.content['method']!r} {NOT_YET}, or use one of {', '.join(METHODS)}"
-        )
-    return file.choice("method", METHODS, default="grid")
-
-
-def _read_metric(file: Section) -> tuple[str, str]:
-    metric = file.section("metric")
-    metric.only(("name", "goal"))
-    name = metric.choice("name", tuple(METRICS), default="score")
-    goal = metric.choice("goal", ("maximize", "minimize"), default=METRICS[name])
-    if goal != METRICS[name]:
-        raise SpecError(f"{metric.where}: goal = {goal!r} is not allowed for {name}; better means {METRICS[name]}")
-    return name, goal
-
-
-def _read_early_terminate(file: Section, stages: StagesSection) -> EarlyTermination:
+def _read_early_terminate(file: Section, stages: StagesSection, objectives: tuple[Objective, ...]) -> EarlyTermination:
     section = file.section("early_terminate")
     section.only(("type", "eta", "min_stage"))
     kind = section.choice("type", ("none", "halving", "asha"), default="none")
+    if kind != "none" and len(objectives) > 1:
+        # The first metric alone would stop members of the front.
+        raise SpecError(
+            f"{section.where}: type = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
+            "compares one; remove early_terminate, or give one metric"
+        )
     min_stage = section.whole("min_stage", default=stages.resolutions[0], low=4, high=RESOLUTIONS[-1])
     if min_stage not in stages.resolutions:
         raise SpecError(
@@ -295,63 +310,3 @@ def _read_early_terminate(file: Section, stages: StagesSection) -> EarlyTerminat
             f"its stages are {', '.join(map(str, stages.resolutions))}"
         )
     return EarlyTermination(type=kind, eta=section.whole("eta", default=3, low=2, high=100), min_stage=min_stage)
-
-
-def _read_parameters(file: Section, stages: StagesSection) -> tuple[Parameter, ...]:
-    found = []
-    for name, written in file.mapping("parameters").items():
-        where = f"{file.where}: parameters.{name}"
-        with naming(where):
-            require_setting(name)
-            found.append(_read_parameter(name, written, where, stages))
-    return tuple(found)
-
-
-def _read_parameter(name: str, written: Any, where: str, stages: StagesSection) -> Parameter:
-    if not isinstance(written, dict):
-        written = {"value": written}
-    section = Section(written, where)
-    section.only(("values", "value", "per_stage", "distribution", "min", "max", "q", "from_stage", "when"))
-    ways = [way for way in ("values", "value", "per_stage", "distribution") if way in written]
-    if len(ways) != 1:
-        raise SpecError(f"{where}: give one of values, value, per_stage or distribution; given: {ways or 'none'}")
-    if ways[0] == "per_stage":
-        first, *rest = read_per_stage(name, written, where, stages)
-        later = tuple(zip(stages.resolutions[1:], rest, strict=True))
-        return Parameter(name=name, values=(first,), later=later)
-    from_stage = None
-    if "from_stage" in written:
-        from_stage = section.whole("from_stage", low=4, high=RESOLUTIONS[-1])
-        if from_stage not in stages.resolutions:
-            raise SpecError(
-                f"{where}: from_stage = {from_stage} is no stage of this sweep; "
-                f"its stages are {', '.join(map(str, stages.resolutions))}"
-            )
-    when = {require_setting(other): checked_value(other, value) for other, value in section.mapping("when").items()}
-    common = {"name": name, "from_stage": from_stage, "when": when}
-    if ways[0] == "distribution":
-        return _read_distribution(section, common)
-    values = written["values"] if ways[0] == "values" else [written["value"]]
-    if not isinstance(values, list) or not values:
-        raise SpecError(f"{where}: values = {values!r} is not allowed; give a list with at least one value")
-    checked = tuple(checked_value(name, value) for value in values)
-    if len(set(checked)) != len(checked):
-        raise SpecError(f"{where}: values = {values!r} holds one twice; keep each once")
-    return Parameter(values=checked, **common)
-
-
-def _read_distribution(section: Section, common: dict[str, Any]) -> Parameter:
-    distribution = section.choice("distribution", DISTRIBUTIONS, default="uniform")
-    low = section.number("min", low=-1e12, high=1e12)
-    high = section.number("max", low=-1e12, high=1e12)
-    if not low < high:
-        raise SpecError(f"{section.where}: min = {low:g} must be below max = {high:g}")
-    if "log" in distribution and low <= 0:
-        raise SpecError(f"{section.where}: min = {low:g} is not allowed for {distribution}; it must be above 0")
-    step = section.number("q", low=1e-12, high=1e12) if "q" in section.content else None
-    parameter = Parameter(distribution=distribution, low=low, high=high, step=step, **common)
-    for share in (0.0, 1 - 1e-12):
-        draw(parameter, share)  # both ends must be allowed for the setting
-    for bound in (low, high):
-        checked_value(parameter.name, int(bound) if distribution.startswith("int") else bound)
-    return parameter

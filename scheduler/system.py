@@ -11,7 +11,9 @@ import urllib.request
 from dataclasses import dataclass
 from types import TracebackType
 
+from scheduler.delivering import HookThreads
 from scheduler.home import Home
+from scheduler.hooksfile import Hook
 from scheduler.runner import Runner, RunnerSettings, start_pool
 from scheduler.store import Store
 from t2f.errors import UserError
@@ -29,6 +31,7 @@ class SystemSettings:
     num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs
     beat_seconds: float = 10.0
     ray: str | None = None  # address of a running Ray; None: start a local one
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def cpu_shares(self) -> int:
@@ -60,7 +63,10 @@ class System:
                 lease_seconds=settings.beat_seconds * LEASES_PER_BEAT,
                 beat_seconds=settings.beat_seconds,
             )
-            self.runner = Runner(database, Store(database), start_pool(runner_settings), runner_settings)
+            store = Store(database)
+            hooks = HookThreads(store, settings.hooks)
+            hooks.start()
+            self.runner = Runner(database, store, start_pool(runner_settings), runner_settings, hooks)
             wait_for_dashboard(settings, self._dashboard)
         except BaseException:
             self._stop_dashboard()

@@ -235,8 +235,24 @@ models = Table(
     Column("uri", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("aliases", JSON, nullable=False),  # ["best"]
+    Column("tags", JSON, nullable=False, server_default="[]"),  # words that several versions may have
     Column("created", Float, nullable=False),
     UniqueConstraint("name", "version"),
+)
+
+# Every move of an alias to a version, append-only: a trigger refuses to change a row.
+alias_moves = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False),  # the version that it went to
+    Column("name", String(200), nullable=False),  # of the model
+    Column("alias", String(50), nullable=False),
+    Column("act", String(20), nullable=False),  # promoted, or rolled back
+    Column("moved_by", String(200), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_alias_moves_name_alias", "name", "alias"),
+    Index("ix_alias_moves_model_id", "model_id"),
 )
 
 events = Table(
@@ -249,6 +265,35 @@ events = Table(
     Column("trial_id", Integer),
     Column("stage_run_id", Integer),
     Column("payload", JSON, nullable=False),
+)
+
+# What hooks are told of, written in the transaction of the event itself; its id is the idempotency id.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(60), nullable=False),  # sweep.ended, trial.failed, model.best
+    Column("payload", JSON, nullable=False),
+    Column("spread", Integer, nullable=False),  # 1: the hooks that are to be told have their rows in deliveries
+    Column("created", Float, nullable=False),
+    Index("ix_outbox_spread", "spread"),
+)
+
+# One row for each hook that is to be told of an entry of the outbox.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("outbox_id", ForeignKey("outbox.id", ondelete="CASCADE"), nullable=False),
+    Column("hook", String(100), nullable=False),  # its name in hooks.yaml
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float, nullable=False),  # not sent before; of one that is being sent: when that is taken for lost
+    Column("error", Text),  # of the newest attempt
+    Column("ended", Float),
+    UniqueConstraint("outbox_id", "hook"),
+    CheckConstraint("state IN ('waiting', 'sending', 'delivered', 'given up')", name="state"),
+    Index("ix_deliveries_hook_state_due", "hook", "state", "due"),
 )
 
 # One scheduler leads: the holder of this single row, until its lease ends; the term rises with each new holder.
@@ -268,4 +313,13 @@ moves = Table(
     metadata,
     Column("old", String(20), primary_key=True),
     Column("new", String(20), primary_key=True),
+)
+
+# The last transaction that each connection to a PostgreSQL has committed: whoever got no answer to a commit looks here.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("client", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
 )

@@ -61,7 +61,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def ensure_judge(data: PreparedData, *, steps: int) -> str:
+def ensure_judge(data: PreparedData, *, steps: int, quiet: bool = False) -> str:
     """The SHA-256 of the data set's judge, trained now if there is none; NO_JUDGE for data without captions."""
     if not data.has_captions:
         return NO_JUDGE
@@ -78,7 +78,7 @@ def ensure_judge(data: PreparedData, *, steps: int) -> str:
     threads = torch.get_num_threads()
     try:
         options = JudgeOptions(steps=steps)
-        with bar("training the judge") as progress:
+        with bar("training the judge", quiet=quiet) as progress:
             return save_judge(train_judge(data, options=options, progress=progress), data, options=options)
     finally:
         torch.set_num_threads(threads)
@@ -132,14 +132,14 @@ def train_command(
     console.print(f'{out / "model.safetensors"}: try  t2f generate {out / "model.safetensors"} "..."')
 
 
-def embed_captions(data: PreparedData, where: str) -> SentenceSpec:
+def embed_captions(data: PreparedData, where: str, *, quiet: bool = False) -> SentenceSpec:
     """The sentence encoder at this place, once the embeddings of all captions of the data are kept with it."""
     # Only trainings with this encoder wait for torch here.
     from t2f.data.readers import SPLITS
     from t2f.sentence import SentenceEncoder, find_sentence_encoder, split_embeddings
 
     encoder = SentenceEncoder.open(find_sentence_encoder(where))
-    with bar("reading captions") as progress:
+    with bar("reading captions", quiet=quiet) as progress:
         for split in SPLITS:
             split_embeddings(data, split, encoder, progress=progress)
     return encoder.spec(where)

@@ -9,8 +9,10 @@ The rules that hold under any crash:
 """
 
 from scheduler.store.claims import ClaimWrites
+from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
+from scheduler.store.own_loop import OwnLoopWrites
 from scheduler.store.preempting import PreemptWrites
 from scheduler.store.retention import RetentionWrites
 from scheduler.store.rows import (
@@ -28,6 +30,8 @@ from scheduler.store.workers import WorkerWrites
 __all__ = [
     "Assignment",
     "CheckpointRow",
+    "Delivery",
+    "DeliveryState",
     "Demand",
     "NewTrial",
     "Orders",
@@ -38,5 +42,14 @@ __all__ = [
 ]
 
 
-class Store(RetentionWrites, ClaimWrites, PreemptWrites, WorkerWrites, LeaderWrites, ModelWrites):
+class Store(
+    RetentionWrites,
+    ClaimWrites,
+    PreemptWrites,
+    WorkerWrites,
+    LeaderWrites,
+    ModelWrites,
+    DeliveryWrites,
+    OwnLoopWrites,
+):
     """The writing side of one database; each file of this package has the writes of one subject."""

@@ -54,6 +54,59 @@ class SweepWrites(TreeWrites):
             self._insert_trials(connection, now, sweep_id, trials)
             record_event(connection, now, "sweep.extended", sweep_id=sweep_id, trials=len(trials))
 
+    def add_asked(self, sweep_id: int, trials: Sequence[NewTrial], *, first: int) -> bool:
+        """Add trials that a sampler proposed for the numbers from `first` on; whether they were added.
+
+        Not where somebody else has taken that number meanwhile, or the sweep no longer runs: what was proposed for one
+        number is no other's.
+        """
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
+            if state != SweepState.RUNNING or first != (0 if last is None else last + 1):
+                return False
+            self._insert_trials(connection, now, sweep_id, trials)
+            record_event(connection, now, "sweep.asked", sweep_id=sweep_id, first=first, trials=len(trials))
+            return True
+
+    def enqueue_trial(self, sweep_id: int, trial: NewTrial) -> int | None:
+        """Add a trial that a person asked for and return its number; None where the sweep has ended."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            if state not in WANTING_SWEEPS:
+                return None
+            self._insert_trials(connection, now, sweep_id, [trial])
+            number = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
+            record_event(connection, now, "trial.enqueued", sweep_id=sweep_id, number=number)
+            return number
+
+    def set_parameters(self, trial_id: int, parameters: Mapping[str, Any], *, stage: int) -> bool:
+        """Complete an open trial's parameters by those that begin at this stage (px); whether it was still open."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
+            sweep_id = connection.execute(
+                t.trials.update()
+                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(OPEN_TRIALS))
+                .values(parameters=dict(parameters))
+                .returning(t.trials.c.sweep_id)
+            ).scalar_one_or_none()
+            if sweep_id is not None:
+                record_event(connection, now, "trial.drawn", sweep_id=sweep_id, trial_id=trial_id, stage=stage)
+            return sweep_id is not None
+
+    def end_search(self, sweep_id: int, *, reason: str) -> None:
+        """Note why a sweep asks for no more trials although its budget has some left; its rungs may be complete now."""
+        with self._transaction() as (connection, now):
+            lock_sweep(connection, t.sweeps.c.id == sweep_id)
+            note_changes(connection, [{"sweep_id": sweep_id}])
+            known = sa.select(t.events.c.id).where(
+                t.events.c.sweep_id == sweep_id, t.events.c.kind == "sweep.exhausted"
+            )
+            if connection.scalar(known.limit(1)) is None:
+                record_event(connection, now, "sweep.exhausted", sweep_id=sweep_id, reason=reason)
+
     def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1

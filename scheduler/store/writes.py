@@ -12,6 +12,7 @@ from scheduler import tables as t
 from scheduler.database import Database, locked, writing
 from scheduler.repeating import repeated
 from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
+from scheduler.store.outbox import HOOKED, note_for_hooks
 from scheduler.store.rows import StaleAttempt
 
 
@@ -68,9 +69,11 @@ def record_event(
     stage_run_id: int | None = None,
     **payload: Any,
 ) -> None:
+    """Write an event, and its entry in the outbox where hooks may wait for it."""
     event = {"at": now, "kind": kind, "sweep_id": sweep_id, "trial_id": trial_id, "stage_run_id": stage_run_id}
     event["payload"] = {name: value for name, value in payload.items() if value is not None}
     connection.execute(_EVENT, event)
+    note_for_hooks(connection, now, kind, sweep_id=sweep_id, trial_id=trial_id, payload=event["payload"])
 
 
 def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values: Any) -> None:
@@ -111,6 +114,9 @@ def record_trial_events(
     """One event of a kind for each of these trials."""
     if trial_ids:
         connection.execute(_TRIAL_EVENTS, {"at": now, "kind": kind, "payload": payload, "ids": trial_ids})
+        if kind in HOOKED:
+            for trial_id in trial_ids:
+                note_for_hooks(connection, now, kind, sweep_id=None, trial_id=trial_id, payload=payload)
 
 
 def ids_param() -> sa.BindParameter[Any]:

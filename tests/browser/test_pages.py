@@ -42,7 +42,7 @@ def assert_clean(browser: webdriver.Chrome) -> None:
         ("/sweeps/demo/trials/4", ["a woman with long blond hair and glasses", "32 px", "fidelity", "Losses"]),
         ("/workers", ["worker-2", "32 px", "worker-1", "lost"]),
         ("/generate", ["Describe a face", "demo v1"]),
-        ("/models/1", ["not evidence", "hair colour", "24,000 captions"]),
+        ("/models/1", ["not evidence", "hair colour", "24,000 captions", "Lineage", "best promoted to v1"]),
     ],
 )
 @pytest.mark.parametrize("width", [1400, 420])

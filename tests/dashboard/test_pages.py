@@ -8,7 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from dashboard.app import create_app
+from scheduler import model_reads
 from scheduler.home import Home
+from scheduler.store import Store
 from scheduler.tables import evaluations
 from tests.dashboard.client import Client
 from tests.dashboard.conftest import fill
@@ -120,13 +122,40 @@ def test_a_model_shows_its_card(client, place):
     found = client.get(f"/api/v1/models/{model['id']}").json()
     assert found["model"] == model
     assert found["card"]["scores"]["score"]["value"] == 0.714
+    assert [stage["resolution"] for stage in found["lineage"]["stages"]] == [4, 8, 16, 32]
+    assert (found["lineage"]["data_key"], found["lineage"]["numerics"]) == (
+        "d" * 64,
+        ["cpu AVX2 | torch 2.13.0 | 1 thread"],
+    )
     for address in ("/models/999", "/models/x", "/api/v1/models/999", "/api/v1/models/-1"):
         assert 400 <= client.get(address).status_code < 500
+    assert [move["alias"] for move in found["lineage"]["alias_history"]] == ["best"]
     (place.files / "models" / "demo.safetensors").write_bytes(b"\x80\x04pickle")
     assert client.get("/models/1").status_code == 422
     assert "cannot be read" in client.get("/api/v1/models/1").json()["error"]
     (place.files / "models" / "demo.safetensors").unlink()
     assert client.get("/models/1").status_code == 404
+
+
+def test_a_model_shows_its_versions_and_who_moved_its_aliases(client, place):
+    store = Store(place.open())
+    (model,) = model_reads.models(store.database)
+    store.move_alias(model.id, "champion", by="<b>ann</b>")
+    second = {"trial_id": model.trial_id, "stage_run_id": model.stage_run_id, "uri": "models/other", "sha256": "x"}
+    store.register_model(name="demo", **second, aliases=["champion"], by="bob")
+    store.roll_back_alias("demo", "champion", by="bob")
+    store.tag_model(model.id, add=["reviewed"])
+    page = client.get("/models/1").text
+    for words in (
+        'href="/models/2">v2',
+        "champion rolled back to v1 by bob",
+        "champion promoted to v1 by &lt;b&gt;ann&lt;/b&gt;",
+        '<span class="badge">reviewed</span>',
+        'href="/sweeps/demo"',
+        "dddddddddddd",
+    ):
+        assert words in page, words
+    store.database.close()
 
 
 @pytest.mark.parametrize(

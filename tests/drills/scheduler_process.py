@@ -9,7 +9,9 @@ if __name__ == "__main__":
     prepare_environment(Path(sys.argv[1]))
 
     from scheduler import reads
+    from scheduler.delivering import HookThreads
     from scheduler.home import Home
+    from scheduler.hooksfile import read_hooks
     from scheduler.runner import Runner, RunnerSettings, start_pool
     from scheduler.store import Store
     from workers.cluster import start_ray, stop_ray
@@ -25,7 +27,10 @@ if __name__ == "__main__":
         lease_seconds=3.0,
         beat_seconds=0.5,
     )
-    runner = Runner(database, Store(database), start_pool(settings), settings)
+    store = Store(database)
+    hooks = HookThreads(store, read_hooks(home.path))
+    hooks.start()
+    runner = Runner(database, store, start_pool(settings), settings, hooks)
     runner.run(should_stop=lambda: not reads.open_sweeps(database))
     runner.close()
     stop_ray()

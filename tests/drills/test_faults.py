@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scheduler import commands, reads
+from scheduler import commands, model_reads, reads
 from scheduler.home import Home
 from scheduler.judgement import judge_sweep
 from scheduler.states import SweepState, TrialState
@@ -106,7 +106,7 @@ def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, 
     assert (progress.trained, progress.saved_by_sharing) == (6, 2)
     ranking = reads.ranking(database, sweep)
     assert len(ranking) == 4
-    (model,) = reads.models(database)
+    (model,) = model_reads.models(database)
     assert model.stage_run_id == ranking[0].standing.stage_run_id
     assert file_sha256(place.files / model.uri) == model.sha256
     assert open_bundle(place.files / model.uri).draw(["long pink hair"], seeds=[0]).shape == (1, 3, 8, 8)

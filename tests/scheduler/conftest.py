@@ -17,6 +17,7 @@ from t2f.data import PreparedData
 from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
 from tests.postgres_server import PostgresServer
+from tests.scheduler.measured import promote, six, six_store, six_template  # noqa: F401 - fixtures
 
 DEMO_LIKE = """
 name: demo-like
@@ -88,6 +89,14 @@ class Databases:
 def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
     server = request.getfixturevalue("postgres_server") if request.param == "postgres" else None
     return Databases(tmp_path_factory.mktemp("databases"), server)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A PostgreSQL database that has all tables, for what only such a one can do."""
+    name = postgres_server.create_database()
+    yield migrated(postgres_server.url(name))
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture

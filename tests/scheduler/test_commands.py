@@ -9,7 +9,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from scheduler import commands, promoting, reads, settling, submitting
+from scheduler import commands, model_reads, promoting, reads, settling, submitting
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import StaleAttempt, Store
 from scheduler.submitting import Tree
@@ -154,7 +154,7 @@ def test_the_best_trial_becomes_the_model_once(store, submit, worker):
     for _ in range(2):
         assert promoting.promote_best(store, sweep, make_bundle).standing.number == 5
     assert made == [("s", 5, 16, 1)]
-    assert promoting.find_model(store.database, sweep, "best").uri == "models/5"
+    assert model_reads.find_model(store.database, sweep.name, "best").uri == "models/5"
 
 
 def test_a_trial_whose_evaluation_fails_fails_alone(store, submit, worker):

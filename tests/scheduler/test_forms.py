@@ -6,7 +6,7 @@ import random
 import pytest
 
 from scheduler.forms import StageForms
-from scheduler.samplers import random_trial
+from scheduler.search.listed import random_trial
 from scheduler.space import Deviation, SearchSpace
 from scheduler.store import NewTrial
 from scheduler.submitting import stage_tree

@@ -1,63 +1,21 @@
 """A sweep's judgement: from rows and files, as JSON and as a user reads it; `t2f evaluate` on a bundle and trials."""
 
-import hashlib
 import json
 import re
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from scheduler import promoting, reads, settling
 from scheduler.judgement import MEAN_RANK, judge_sweep
 from scheduler.reads import Sweep
-from scheduler.store import Store
 from t2f.errors import UserError
-from t2f.metrics.figures import block_figure, mean_figure, parts_json
 from tests.scheduler.acting import claim, finish, start
+from tests.scheduler.measured import SIX, finish_evaluation
 from tests.scheduler.test_cli import own_home, t2f  # noqa: F401 - a fixture
 from tests.t2f.clip_folder import tiny_clip
 from tests.t2f.helpers import write_bundle
-
-SIX = """
-name: six
-data: {dataset: tiny}
-preset: small
-stages: {resolutions: [4, 8], images: [40, 40], batch: 8}
-parameters:
-  generator.learning_rate: {values: [0.001, 0.002, 0.003, 0.004, 0.005, 0.006]}
-probe: {captions: [long pink hair], seeds: 2, images: 16}
-"""
-
-
-def figures(quality: float, *, gates: str | None = None) -> dict:
-    """What an evaluation of this quality might give."""
-    noise = 0.01 * np.cos(np.arange(8) * (1 + 10 * quality))
-    found = {
-        "score": block_figure(quality, quality + noise),
-        "pixel_distance": block_figure(1 - quality, 1 - quality + noise),
-        "colour_distance": block_figure(1 - quality / 2, 1 - quality / 2 + noise),
-        "shuffle_gap": mean_figure(quality + 0.01 * np.cos(np.arange(16) * (1 + 10 * quality))),
-        "judge_r_precision": mean_figure(np.array([1.0, 1.0, 1.0, 0.0]), note="1 against 19, chance 5%"),
-    }
-    return {
-        "figures": found,
-        "metrics": {name: figure.to_json() for name, figure in found.items()}
-        | {"closed_gates": {"value": 1.0 if gates else 0.0, "low": None, "high": None, "note": gates}},
-    }
-
-
-def finish_evaluation(store: Store, job, files: Path, *, quality: float, gates: str | None = None) -> None:
-    found = figures(quality, gates=gates)
-    content = json.dumps(parts_json(found["figures"])).encode()
-    uri = f"evaluations/{job.evaluation_id}/{job.attempt}/parts.json"
-    (files / uri).parent.mkdir(parents=True)
-    (files / uri).write_bytes(content)
-    samples = {"parts": {"uri": uri, "sha256": hashlib.sha256(content).hexdigest()}}
-    store.finish_evaluation(
-        job.evaluation_id, job.attempt, metrics=found["metrics"], score=quality, samples=samples, seconds=1.0
-    )
 
 
 @pytest.fixture

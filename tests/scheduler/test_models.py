@@ -96,7 +96,7 @@ def test_a_trial_grows_through_its_checkpoints(place):
     ("name", "said"),
     [
         ("s", "no best model yet"),
-        ("nothing", "neither a file nor a sweep nor a trial; sweeps: s"),
+        ("nothing", "neither a file nor a sweep, a model or a trial; sweeps: s"),
         ("s/T9", "no trial"),
         ("T0@64", "has no sealed stage of 64 px; there are: T0@4, T0@8"),
         ("T0@x", "has no sealed stage of x px; there are: T0@4, T0@8"),

@@ -1,7 +1,11 @@
 """Ranking: furthest first, then the metric, and nothing that is no number."""
 
+from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import TrialState
+
+UP = [Objective(metric="score", goal="maximize")]
+DOWN = [Objective(metric="swd", goal="minimize")]
 
 
 def standing(
@@ -18,7 +22,7 @@ def standing(
         state=state,
         stage_run_id=run if run is not None else 100 + number,
         resolution=resolution,
-        value=value,
+        values=(value,),
         gates=gates,
     )
 
@@ -28,30 +32,30 @@ def numbers(ranked) -> list[tuple[int | None, int]]:
 
 
 def test_a_trial_that_went_further_ranks_higher_whatever_its_value():
-    found = rank([standing(0, 16, 0.9, TrialState.PRUNED), standing(1, 32, 0.2), standing(2, 32, 0.4)], goal="maximize")
+    found = rank([standing(0, 16, 0.9, TrialState.PRUNED), standing(1, 32, 0.2), standing(2, 32, 0.4)], UP)
     assert numbers(found) == [(1, 2), (2, 1), (3, 0)]
 
 
 def test_smaller_is_better_where_the_goal_says_so():
-    assert numbers(rank([standing(0, 32, 9.0), standing(1, 32, 3.0)], goal="minimize")) == [(1, 1), (2, 0)]
+    assert numbers(rank([standing(0, 32, 9.0), standing(1, 32, 3.0)], DOWN)) == [(1, 1), (2, 0)]
 
 
 def test_values_that_are_no_numbers_and_broken_trials_never_rank():
     out = [TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]
     standings = [standing(n, 32, 0.9, state) for n, state in enumerate(out)]
     standings += [standing(5, 32, float("nan")), standing(6, 32, float("inf")), standing(7, 32, None)]
-    assert rank(standings, goal="maximize") == []
+    assert rank(standings, UP) == []
 
 
 def test_trials_on_one_stage_run_share_a_rank():
-    found = rank([standing(0, 8, 0.5, run=1), standing(1, 8, 0.5, run=1), standing(2, 8, 0.1)], goal="maximize")
+    found = rank([standing(0, 8, 0.5, run=1), standing(1, 8, 0.5, run=1), standing(2, 8, 0.1)], UP)
     assert numbers(found) == [(1, 0), (1, 1), (3, 2)]
 
 
 def test_behind_a_gate_nobody_has_a_rank_however_good():
-    found = rank([standing(0, 32, 0.9, gates=("copies",)), standing(1, 16, 0.2), standing(2, 32, 0.4)], goal="maximize")
+    found = rank([standing(0, 32, 0.9, gates=("copies",)), standing(1, 16, 0.2), standing(2, 32, 0.4)], UP)
     assert numbers(found) == [(1, 2), (2, 1), (None, 0)]
-    alone = rank([standing(0, 32, 0.1, gates=("text",)), standing(1, 32, 0.2, gates=("text",))], goal="maximize")
+    alone = rank([standing(0, 32, 0.1, gates=("text",)), standing(1, 32, 0.2, gates=("text",))], UP)
     assert numbers(alone) == [(None, 1), (None, 0)]
 
 

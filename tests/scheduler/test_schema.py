@@ -184,7 +184,7 @@ def old(tmp_path):
     """A SQLite database of the first version with a stage run in it."""
     database = open_database(sqlite_url(tmp_path / "t2f.sqlite"))
     migrate(database, to=REVISIONS[0])
-    with writing(database) as (connection, _):
+    with database.write.begin() as connection:
         insert_run(connection)
     yield database
     database.close()

@@ -7,7 +7,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from scheduler import commands, reads, settling
+from scheduler import commands, model_reads, reads, settling
 from scheduler import tables as t
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import Assignment, Orders, StaleAttempt
@@ -318,10 +318,10 @@ def test_an_alias_points_to_one_version(store, submit, worker):
     trial = reads.trials(store.database, sweep.id)[0]
     for version in (1, 2):
         found = store.register_model(
-            name="s", trial_id=trial.id, stage_run_id=job.stage_run_id, uri="u", sha256="x", aliases=["best"]
+            name="s", trial_id=trial.id, stage_run_id=job.stage_run_id, uri=f"u{version}", sha256="x", aliases=["best"]
         )
         assert found == version
-    assert [(model.version, model.aliases) for model in reads.models(store.database)] == [(2, ("best",)), (1, ())]
+    assert [(model.version, model.aliases) for model in model_reads.models(store.database)] == [(2, ("best",)), (1, ())]
 
 
 CLAIM_ALL = """

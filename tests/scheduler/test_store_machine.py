@@ -1,18 +1,16 @@
 """The store under any order of claims, beats, pauses, wake-ups, losses and cancels, with a clock that rules move.
 
 Invariants: attempts strictly increase; at most one live lease a stage run; at most one completion; nothing is accepted
-from an old attempt; every state has its event; and whatever happened, the sweep comes to an end. They hold too after
-several clients acted at once, each with connections of its own.
+from an old attempt; every state has its event; and whatever happened, the sweep comes to an end.
+`test_store_at_once.py` has several clients.
 
 A seed has RUNS runs; the number of seeds is that of T2F_MACHINE_SEEDS (40: 2,000 runs), from T2F_MACHINE_FIRST_SEED on.
 A test's name ends with its seed.
 """
 
 import os
-import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import ExitStack
 
 import pytest
 import sqlalchemy as sa
@@ -30,43 +28,16 @@ from hypothesis.stateful import (
 from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
 from scheduler.database import open_database
-from scheduler.space import Parameter, SearchSpace
-from scheduler.states import ACTIVE, OPEN_TRIALS, Outcome, RunState
+from scheduler.states import RunState
 from scheduler.store import Assignment, StaleAttempt, Store
-from scheduler.sweepfile import Budget, EarlyTermination, ResolvedSweep
 from t2f.errors import UserError
-from t2f.probe import EvaluationSpec
-from t2f.spec import StagePlan
 from tests.scheduler.acting import finish, start
 from tests.scheduler.conftest import Clock, Databases
+from tests.scheduler.invariants import LEASE, TRIALS, assert_rows_agree, come_to_an_end, small_sweep
 
-LEASE = 10.0
-TRIALS = 4
-CLIENTS = 3
 RUNS = 50
 FIRST_SEED = int(os.environ.get("T2F_MACHINE_FIRST_SEED", "0"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("T2F_MACHINE_SEEDS", "4")))
-
-
-def small_sweep() -> ResolvedSweep:
-    """Two roots, two late values each, one rung at 8 px."""
-    plan = StagePlan(resolutions=(4, 8, 16), images=(40,) * 3, fade=(0.5,) * 3, batch=(8,) * 3)
-    parameters = (
-        Parameter(name="loss.name", values=("wgan-gp", "logistic-r1")),
-        Parameter(name="generator.learning_rate", values=(0.001, 0.002), from_stage=8),
-    )
-    return ResolvedSweep(
-        method="grid",
-        metric="score",
-        goal="maximize",
-        space=SearchSpace(data_key="d", seed=0, preset="small", plan=plan, parameters=parameters),
-        early_terminate=EarlyTermination(type="halving", eta=2, min_stage=4),
-        budget=Budget(),
-        evaluation=EvaluationSpec(
-            captions=("a face",), seeds=1, num_images=16, split="validation", data_key="d", judge_sha256="j"
-        ),
-        checkpoint_seconds=30.0,
-    )
 
 
 Key = tuple[str, int]
@@ -84,10 +55,8 @@ class StoreMachine(RuleBasedStateMachine):
         self._stack = ExitStack()
         url = self._stack.enter_context(self.databases.new())
         self.clock = Clock()
-        self.clients = [Store(open_database(url), clock=self.clock) for _ in range(CLIENTS)]
-        for client in self.clients:
-            self._stack.callback(client.database.close)
-        self.store = self.clients[0]
+        self.store = Store(open_database(url), clock=self.clock)
+        self._stack.callback(self.store.database.close)
         self.jobs: list[Assignment] = []  # whatever a worker still believes to hold, zombies included
         self.live: dict[Key, tuple[int, float]] = {}  # attempt, end of its lease, as the rules granted them
         self.newest: dict[Key, int] = {}
@@ -267,126 +236,19 @@ class StoreMachine(RuleBasedStateMachine):
     def pause(self, paused: bool) -> None:
         (commands.pause_sweep if paused else commands.resume_sweep)(self.store, self.sweep)
 
-    # Several clients at once
-
-    @rule(data=st.data())
-    def act_at_once(self, data: st.DataObject) -> None:
-        """Each client does something at the same moment; what came of it, the rows say."""
-        before = dict(self.newest)
-        claimed: list[Assignment] = []
-        threads = []
-        meet = threading.Barrier(CLIENTS)
-        failures: list[BaseException] = []
-        for client in self.clients:
-            act = self._draw_act(data, client, claimed)
-            threads.append(threading.Thread(target=partial(self._meet_and, act, meet, failures)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failures, failures
-        attempts = [(key_of(job), job.attempt) for job in claimed]
-        assert len(attempts) == len(set(attempts)), "one attempt was given to two"
-        for key, attempt in attempts:
-            assert attempt > before.get(key, 0)
-        self.jobs += claimed
-        self._look_up_leases()
-
-    def _draw_act(self, data: st.DataObject, client: Store, claimed: list[Assignment]) -> Callable[[], object]:
-        def claim(claim_id: str, worker: int) -> None:
-            if (job := client.claim(worker, claim_id, lease_seconds=LEASE)) is not None:
-                claimed.append(job)
-
-        self.claims += 1
-        trial = reads.trials(client.database, self.sweep.id)[data.draw(st.integers(0, TRIALS - 1))]
-        acts = {
-            "claim": partial(claim, f"c{self.claims}", data.draw(st.sampled_from(self.workers))),
-            "expire": client.expire_leases,
-            "settle": partial(settling.settle, client, self.sweep),
-            "cancel": partial(commands.cancel_trial, client, trial),
-            "retry": partial(commands.retry_trial, client, self.sweep, trial),
-            "pause": partial(commands.pause_sweep, client, self.sweep),
-            "resume": partial(commands.resume_sweep, client, self.sweep),
-            "lose": partial(client.lose_worker, data.draw(st.sampled_from(self.workers)), error="it is gone"),
-        }
-        if self.jobs:
-            job = data.draw(st.sampled_from(self.jobs))
-            acts |= {"begin": partial(start, client, job), "end": partial(finish, client, job)}
-        return acts[data.draw(st.sampled_from(sorted(acts)))]
-
-    def _meet_and(self, act: Callable[[], object], meet: threading.Barrier, failures: list[BaseException]) -> None:
-        meet.wait()
-        try:
-            with suppress(StaleAttempt, UserError):  # refused, because another client was first
-                act()
-        except BaseException as error:  # an assertion in a thread would be lost
-            failures.append(error)
-
-    def _look_up_leases(self) -> None:
-        self.live, self.newest = {}, {}
-        with self.store.database.read.begin() as connection:
-            for kind, table in (("train", t.stage_runs), ("evaluate", t.evaluations)):
-                for row in connection.execute(sa.select(table)):
-                    if row.attempt:
-                        self.newest[(kind, row.id)] = row.attempt
-                    if row.state in ACTIVE:
-                        self.live[(kind, row.id)] = (row.attempt, row.lease_until)
-
     # What holds after each step
 
     @invariant()
     def rows_agree(self) -> None:
-        with self.store.database.read.begin() as connection:
-            runs = connection.execute(sa.select(t.stage_runs)).all()
-            evaluations = connection.execute(sa.select(t.evaluations)).all()
-            attempts = connection.execute(sa.select(t.attempts)).all()
-            events = connection.execute(
-                sa.select(t.events).where(t.events.c.kind.like("stage_run.%")).order_by(t.events.c.id)
-            ).all()
-            trials = connection.execute(sa.select(t.trials)).all()
-            demands = connection.execute(sa.select(t.demands)).all()
-        assert len(trials) == TRIALS
-        open_trials = {trial.id for trial in trials if trial.state in OPEN_TRIALS}
-        told = {event.stage_run_id: event.kind for event in events}
-        for run in runs:
-            mine = [attempt for attempt in attempts if attempt.stage_run_id == run.id]
-            assert sorted(attempt.number for attempt in mine) == list(range(1, run.attempt + 1))
-            live = [attempt.number for attempt in mine if attempt.ended is None]
-            assert live == ([run.attempt] if run.state in ACTIVE else [])
-            assert (run.lease_until is not None) == (run.state in ACTIVE)
-            done = sum(attempt.outcome == Outcome.DONE for attempt in mine)
-            assert done == (run.state == RunState.DONE), "completed at most once"
-            assert told[run.id] == f"stage_run.{run.state}"
-            wanted = [
-                demand.paused for demand in demands if demand.stage_run_id == run.id and demand.trial_id in open_trials
-            ]
-            if run.state == RunState.READY:
-                assert 0 in wanted, "ready, but nobody wants it"
-        for evaluation in evaluations:
-            assert (evaluation.lease_until is not None) == (evaluation.state in ACTIVE)
+        assert_rows_agree(self.store.database, num_trials=TRIALS)
 
     def teardown(self) -> None:
         try:
             if hasattr(self, "workers"):
-                self.come_to_an_end()
+                come_to_an_end(self.store, self.workers[0], self.sweep, self.clock)
+                self.rows_agree()
         finally:
             self._stack.close()
-
-    def come_to_an_end(self) -> None:
-        commands.resume_sweep(self.store, self.sweep)
-        for _ in range(100):
-            self.clock.now += 100
-            self.store.expire_leases()
-            self.claims += 1
-            job = self.store.claim(self.workers[0], f"c{self.claims}", lease_seconds=LEASE)
-            if job is not None:
-                start(self.store, job)
-                finish(self.store, job)
-            elif settling.settle(self.store, self.sweep):
-                settling.end_sweep(self.store, self.sweep)
-                break
-        assert not self.sweep.is_open, [str(one.state) for one in reads.trials(self.store.database, self.sweep.id)]
-        self.rows_agree()
 
 
 def run(databases: Databases, *, seed_number: int, runs: int) -> None:

@@ -1,9 +1,11 @@
 """Sweep files: what is taken, and one clear sentence for everything else."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from scheduler.objectives import Objective
 from scheduler.sweepfile import ResolvedSweep, read_sweep, read_sweep_file
 from t2f.errors import SpecError
 from t2f.probe import NO_JUDGE
@@ -34,7 +36,8 @@ def changed(path: str, value) -> dict:
 
 def test_defaults_are_filled_in():
     spec = read(GOOD)
-    assert (spec.seed, spec.preset, spec.method, spec.metric, spec.goal) == (0, "article", "grid", "score", "maximize")
+    assert (spec.seed, spec.preset, spec.method) == (0, "article", "grid")
+    assert spec.objectives == (Objective(metric="score", goal="maximize"),)
     assert spec.stages.images == (1000, 2000, 3000)
     assert spec.stages.batch == (8, 8, 8)
     assert spec.early_terminate.type == "none"
@@ -78,6 +81,14 @@ def test_epochs_become_images_of_the_training_split(tiny_data):
 LEARNING_RATE = "parameters/generator.learning_rate"
 
 
+def when(condition: dict, **loss) -> dict:
+    """Parameters of which the second is tried under a condition."""
+    return {
+        "loss.name": {"values": ["wgan-gp", "logistic-r1"], **loss},
+        "loss.r1_gamma": {"values": [1, 2], "when": condition},
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -92,11 +103,11 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         ("seed", True, "seed = True"),
         ("seed", 1.5, "seed = 1.5"),
         ("preset", "smal", "did you mean 'small'"),
-        ("method", "tpe", "not supported by this version"),
+        ("method", "tpe", "max_trials is missing"),
+        ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, tpe, gp, cmaes"),
         ("method", "gird", "did you mean 'grid'"),
         ("method", "random", "max_trials is missing"),
         ("branch", 3, "not supported by this version"),
-        ("constraints", [], "not supported by this version"),
         ("metric/name", "scor", "did you mean 'score'"),
         ("metric/goal", "minimize", "better means maximize"),
         ("stages", None, "'stages' is missing"),
@@ -132,6 +143,48 @@ LEARNING_RATE = "parameters/generator.learning_rate"
         (LEARNING_RATE, {"value": 0.1, "form_stage": 8}, "did you mean 'from_stage'"),
         ("parameters/generator.learning_rat", 0.1, "did you mean 'generator.learning_rate'"),
         ("parameters/network.latent", {"value": 64, "from_stage": 8}, "decides the shape"),
+        (LEARNING_RATE, {"distribution": "uniform", "min": 0.11, "max": 0.19, "q": 0.1}, "no multiple of q = 0.1 lies"),
+        (LEARNING_RATE, {"distribution": "uniform", "min": 0.1, "max": 0.9, "q": 1e-11}, "at most 1,000,000,000 are"),
+        (
+            "parameters/text.layers",
+            {"distribution": "int_uniform", "min": 1.5, "max": 4},
+            "min = 1.5 is not allowed",
+        ),
+        (
+            "parameters/text.layers",
+            {"distribution": "int_uniform", "min": 1, "max": 4, "q": 0.5},
+            "give a whole number",
+        ),
+        (
+            "parameters",
+            {"loss.r1_gamma": {"values": [1, 2], "when": {"loss.name": "hinge"}}},
+            "is no parameter above it",
+        ),
+        ("parameters", when({"loss.name": "hinge"}), "loss.name = 'hinge' never holds; it must be one of wgan-gp, log"),
+        ("parameters", when({"loss.name": ["wgan-gp", "wgan-gp"]}), "or a list that holds each once"),
+        ("parameters", when({"loss.name": []}), "give a value, or a list"),
+        (
+            "parameters",
+            when({"loss.name": "wgan-gp"}, from_stage=8),
+            "is drawn at 8 px; give this one from_",
+        ),
+        ("constraints", "a < b", "constraints = 'a < b' is not allowed; give a list of texts"),
+        ("constraints", [3], "give a list of texts such as"),
+        ("constraints", ["loss.drift <"], "entry 1: 'loss.drift <', column 13: a parameter, a number"),
+        (
+            "constraints",
+            ["loss.drift < 1"],
+            "entry 1: 'loss.drift < 1': loss.drift is no parameter of this sweep",
+        ),
+        ("constraints", ["loss.drft < 1"], "did you mean 'loss.drift'"),
+        ("metric", [], "metric = [] is not allowed"),
+        ("metric", ["score"], "or a list of such mappings"),
+        ("metric", [{"name": "score"}, {"name": "score"}], "metric names score, score; give each metric once"),
+        ("metric", [{"name": "score"}, {"nam": "swd"}], "entry 2: unknown key 'nam'; did you mean 'name'"),
+        ("parallel", 2, "parallel does not go with method: grid"),
+        ("warm_start", "other", "warm_start does not go with method: grid, since it looks at no result"),
+        ("enqueue", {}, "enqueue = {} is not allowed; give a list of mappings"),
+        ("enqueue", [{"loss.drift": 1}], "enqueue, entry 1: loss.drift is no parameter of this sweep"),
         ("early_terminate", {"type": "halfing"}, "did you mean 'halving'"),
         ("early_terminate", {"type": "halving", "eta": 1}, "eta = 1"),
         ("early_terminate", {"type": "halving", "min_stage": 64}, "min_stage = 64 is no stage"),
@@ -167,3 +220,85 @@ def test_scientific_notation_is_a_number():
 def test_off_and_on_are_the_words_they_look_like():
     content = {**GOOD, **parse_yaml("parameters: {text.normalise: {values: [off, on]}}", source="x")}
     assert read(content).parameters[0].values == ("off", "on")
+
+
+SEARCH = """
+name: x
+data: {dataset: tiny}
+preset: small
+method: METHOD
+stages: {resolutions: [4, 8], images: [40, 40], batch: 8}
+parameters:
+  loss.name: {values: [wgan-gp, logistic-r1, hinge]}
+  generator.learning_rate: {distribution: log_uniform, min: 1e-4, max: 1e-2}
+  loss.r1_gamma: {min: 0.1, max: 10, distribution: log_uniform, when: {loss.name: [logistic-r1, hinge]}}
+  loss.gradient_penalty: {values: [1, 10], when: {loss.name: wgan-gp}}
+budget: {max_trials: 10}
+"""
+
+
+def read_text(text: str):
+    return read(parse_yaml(text, source="x.yaml"))
+
+
+def test_what_goes_with_a_method_is_read_and_kept(tiny_data):
+    text = SEARCH.replace("METHOD", "tpe") + (
+        "metric: [{name: score}, {name: swd}]\nparallel: 3\nwarm_start: before\n"
+        "enqueue: [{loss.r1_gamma: 1, loss.name: hinge}, {loss.gradient_penalty: 10}]\n"
+        "constraints: [generator.learning_rate * 2 < 0.01]\n"
+    )
+    resolved = read_text(text).resolve(tiny_data, "j" * 64)
+    assert [one.goal for one in resolved.objectives] == ["maximize", "minimize"]
+    assert (resolved.search.parallel, resolved.search.warm_start) == (3, "before")
+    # In the order of the space; a value that only one other value allows brings it along.
+    assert list(map(dict, resolved.search.enqueue)) == [
+        {"loss.name": "hinge", "loss.r1_gamma": 1.0},
+        {"loss.name": "wgan-gp", "loss.gradient_penalty": 10.0},
+    ]
+    assert resolved.space.parameters[2].allowed("loss.name") == ("logistic-r1", "hinge")
+    assert ResolvedSweep.from_json(json.loads(json.dumps(resolved.to_json()))) == resolved
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "message"),
+    [
+        ("cmaes", "metric: [{name: score}, {name: swd}]", "method = 'cmaes' is not allowed with several objectives"),
+        ("tpe", "metric: [{name: score}, {name: text}]\nearly_terminate: {type: asha}", "since a rung compares one"),
+        ("tpe", "constraints: [loss.name == 1]", "loss.name is a word, and constraints compare numbers; use when"),
+        ("tpe", "constraints: [loss.r1_gamma > loss.gradient_penalty]", "are never tried together"),
+        ("tpe", "constraints: [generator.learning_rate > 1]", "1,000 draws in a row break one of generator.learning_r"),
+        ("sobol", "constraints: [generator.learning_rate > 1]", "loosen them, or narrow the ranges"),
+        ("tpe", "parallel: 0", "parallel = 0 is not allowed; it must be a whole number from 1"),
+        ("tpe", "warm_start: 3", "warm_start = 3 is not allowed; it must be text"),
+        ("tpe", "enqueue: [{generator.learning_rate: 0.5}]", "it must be a number from 0.0001 to 0.01"),
+        ("tpe", "enqueue: [{loss.r1_gamma: 1}]", "only tried where loss.name is logistic-r1 or hinge; give loss.name"),
+        ("tpe", "enqueue: [{loss.r1_gamma: 1, loss.name: wgan-gp}]", "and 'wgan-gp' is given; remove one of the two"),
+        (
+            "tpe",
+            "constraints: [generator.learning_rate < 0.001]\nenqueue: [{generator.learning_rate: 0.002}]",
+            "the given values break the constraint 'generator.learning_rate < 0.001'",
+        ),
+        ("grid", "", "generator.learning_rate has a distribution, and a grid needs values"),
+    ],
+)
+def test_what_a_method_cannot_do_is_refused(tiny_data, method, more, message):
+    with pytest.raises(SpecError) as caught:
+        read_text(SEARCH.replace("METHOD", method) + more + "\n").resolve(tiny_data, "j" * 64)
+    assert message in str(caught.value)
+
+
+def test_a_method_that_learns_needs_something_to_learn(tiny_data):
+    content = {**GOOD, "method": "tpe", "budget": {"max_trials": 3}, "parameters": {"loss.drift": 1}}
+    with pytest.raises(SpecError, match="none varies, and method = 'tpe' needs one that does"):
+        read(content).resolve(tiny_data, "j" * 64)
+    lists = {**content, "method": "cmaes", "parameters": {"loss.drift": {"values": [1, 2]}}}
+    with pytest.raises(SpecError, match="'cmaes' moves numbers with a distribution"):
+        read(lists).resolve(tiny_data, "j" * 64)
+    none = {
+        **content,
+        "method": "grid",
+        "parameters": {"loss.drift": {"values": [1, 2]}},
+        "constraints": ["loss.drift > 2"],
+    }
+    with pytest.raises(SpecError, match="no combination of the grid keeps loss.drift > 2"):
+        read(none).resolve(tiny_data, "j" * 64)

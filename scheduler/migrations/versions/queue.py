@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "Q_queue"
-down_revision = "p_finite"
+down_revision = "p_databases"
 contracts = (
     "three indexes, which the queue's own replace; a version that used them is slower without and otherwise whole"
 )

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from scheduler.samplers import draw, grid, random_trial
+from scheduler.search.listed import grid, random_trial
+from scheduler.search.ranges import draw
 from scheduler.space import Parameter, SearchSpace
 from t2f.errors import SpecError
 from t2f.spec import StagePlan, stage_keys

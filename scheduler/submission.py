@@ -1,0 +1,91 @@
+"""From a sweep that was read to its rows: its data checked, its judge trained, the model it starts from kept."""
+
+from dataclasses import dataclass, replace
+
+from scheduler import asking, submitting
+from scheduler.forecast import Forecast
+from scheduler.home import Home
+from scheduler.store import Store
+from scheduler.sweepfile import ResolvedSweep, SweepSpec
+from t2f.cli import checked_name, embed_captions, ensure_judge
+from t2f.data import PreparedData, check_source
+
+JUDGE_STEPS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What was submitted, or would be."""
+
+    name: str
+    tree: submitting.Tree
+    notes: list[str]  # that should be said beside the tree
+    forecast: Forecast
+
+
+def submit_spec(
+    spec: SweepSpec,
+    text: str,
+    place: Home,
+    *,
+    name: str | None = None,
+    as_prepared: bool = False,
+    dry_run: bool = False,
+    own_loop: bool = False,
+    quiet: bool = False,
+) -> Submission:
+    """Store a sweep in a home; a dry run writes nothing. UserError for what does not fit together.
+
+    name: instead of the file's. as_prepared: train on the data as it was prepared, though its source changed.
+    own_loop: somebody else trains it. quiet: without bars.
+    """
+    data = PreparedData.open(place.data / checked_name(spec.dataset))
+    if not as_prepared:
+        check_source(data.path, missing_ok=True)
+    # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
+    trains_judge = not dry_run or not data.has_captions
+    judge = ensure_judge(data, steps=JUDGE_STEPS, quiet=quiet) if trains_judge else "0" * 64
+    resolved = spec.resolve(data, judge)
+    name = checked_name(name or spec.name)
+    warm = None
+    if resolved.search.warm_start is not None:
+        rows, results = asking.warm_start(place.open(), resolved)
+        warm = (len(rows), results)
+    if dry_run:
+        tree = submitting.stage_tree(resolved, submitting.expected_trials(resolved))
+        return _submission(place, resolved, name, tree, warm)
+    sentence = None
+    if "sentence" in resolved.space.text_encoders:
+        sentence = embed_captions(data, spec.sentence_encoder, quiet=quiet)
+    init = open_init(spec, resolved, data, place)
+    resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
+    resolved = replace(resolved, own_loop=own_loop)
+    store = Store(place.create())
+    tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
+    return _submission(place, resolved, name, tree, warm)
+
+
+def _submission(
+    place: Home, resolved: ResolvedSweep, name: str, tree: submitting.Tree, warm: tuple[int, int] | None
+) -> Submission:
+    return Submission(
+        name=name,
+        tree=tree,
+        notes=submitting.notes(resolved, tree, warm),
+        forecast=submitting.forecast_sweep(place, resolved, tree),
+    )
+
+
+def open_init(
+    spec: SweepSpec, resolved: ResolvedSweep, data: PreparedData, place: Home
+) -> submitting.InitBundle | None:
+    """The model that the sweep starts from; an error where it is none, or one whose shapes no trial has."""
+    if spec.init_from is None:
+        return None
+    # Only sweeps that start from a model wait for torch here.
+    from t2f.generate import init_weights, open_bundle
+
+    bundle = open_bundle(spec.init_from)
+    for trial in submitting.expected_trials(resolved):
+        init_weights(bundle, data.vocabulary, resolved.space.stages(trial.parameters)[0].settings)
+    return submitting.InitBundle(path=spec.init_from, sha256=bundle.sha256, files=place.files)
