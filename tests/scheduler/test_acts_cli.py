@@ -127,7 +127,7 @@ def test_logs_say_what_happened(t2f, place):
     found = json.loads(t2f("trial", "logs", "T0", "--json"))
     assert found["stage_runs"][0]["attempts"][0]["outcome"] == "lost"
     assert found["stage_runs"][0]["curves"] == {"loss.d": {"images": 16, "value": 0.5}}
-    assert [event["kind"] for event in found["events"]][:2] == ["stage_run.waiting", "trial.running"]
+    assert {"trial.running", "stage_run.ready", "stage_run.leased"} <= {event["kind"] for event in found["events"]}
     t2f("sweep", "cancel", "demo-like")
     assert "trial.canceled" in t2f("trial", "logs", "T0", "--follow"), "following ends with the trial"
 

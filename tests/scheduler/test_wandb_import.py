@@ -44,7 +44,7 @@ def test_the_sweep_file_is_one_that_is_read(imported):
     spec = read_sweep(Section(parse_yaml(text, source="x"), "x"), Path())
     assert (spec.name, spec.dataset, spec.budget.max_trials) == ("faces---hair", "faces", 30)
     assert (spec.early_terminate.type, spec.early_terminate.eta) == ("asha", 2)
-    assert (spec.metric, spec.goal) == ("score", "maximize")
+    assert [(one.metric, one.goal) for one in spec.objectives] == [("score", "maximize")]
     known = {parameter.name: parameter for parameter in spec.parameters}
     assert known["loss.name"].values == ("wgan-gp", "logistic-r1")
     rate = known["generator.learning_rate"]
