@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler import asking, reads
-from scheduler.branching import Branch, clone_trial, extend_trial, fork_trial
 from scheduler.deleting import Deletion, delete_sweep
 from scheduler.editing import Edit, edit_sweep
+from scheduler.offspring import Branch, clone_trial, extend_trial, fork_trial
 from scheduler.reads import Sweep, Trial
 from scheduler.search.reading import checked_trial
 from scheduler.states import SweepState, TrialState
