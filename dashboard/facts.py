@@ -30,8 +30,10 @@ from dashboard.models import (
 from dashboard.wording import trial_url
 from scheduler import page_reads, registry
 from scheduler.database import Database
+from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
+from scheduler.roles import Role, describe
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
 
@@ -99,8 +101,10 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
         states[row.sweep_id][row.state] = row.count
     counts = {row.sweep_id: row for row in page_reads.stage_run_counts(connection, ids)}
     best = {
-        row.sweep_id: row for row in page_reads.best_scores(connection, {row.id: evaluation_key(row) for row in rows})
+        row.sweep_id: (row.score, row.number)
+        for row in page_reads.best_scores(connection, {row.id: evaluation_key(row) for row in rows})
     }
+    best |= best_finalists(connection, rows)
     return [
         SweepSummary(
             name=row.name,
@@ -110,13 +114,22 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
             trials_by_state={state.value: states[row.id][state] for state in TrialState if states[row.id][state]},
             stage_runs_done=counts[row.id].done if row.id in counts else 0,
             stage_runs_total=counts[row.id].total if row.id in counts else 0,
-            best_score=best[row.id].score if row.id in best else None,
-            best_trial=f"{row.name}/T{best[row.id].number}" if row.id in best else None,
+            best_score=best[row.id][0] if row.id in best else None,
+            best_trial=f"{row.name}/T{best[row.id][1]}" if row.id in best else None,
             created=row.created,
             ended=row.ended,
         )
         for row in rows
     ]
+
+
+def best_finalists(connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[float, int]]:
+    """Sweep id -> the highest mean of a finalist's fresh seeds, and its number; of sweeps that have some."""
+    scores: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for row in page_reads.fresh_scores(connection, {row.id: evaluation_key(row) for row in rows}):
+        scores[row.sweep_id, Role.of(row.attributes).parent].append(row.score)
+    means = sorted((sum(found) / len(found), -number, sweep_id) for (sweep_id, number), found in scores.items())
+    return {sweep_id: (mean, -number) for mean, number, sweep_id in means}
 
 
 def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
@@ -132,10 +145,18 @@ def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
         varying=rows.varying,
         objectives=[objective.metric for objective in objectives(rows.sweep)],
         sharing=sharing(rows),
+        unused_rungs={int(px): unused_rung(found) for px, found in (rows.sweep.unused_rungs or {}).items()},
         ranking=shown,
         stage_runs=[run for run in rows.runs.values() if run.id in needed],
         limit=limit,
         offset=offset,
+    )
+
+
+def unused_rung(figure: Mapping[str, Any]) -> str:
+    return (
+        f"rank correlation with the final stage {figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f}), "
+        f"{figure['note']}"
     )
 
 
@@ -260,7 +281,11 @@ def ranked(rows: SweepRows) -> list[Trial]:
     """Trials in the order of the command line's ranking, then those that are not ranked."""
     wanted = objectives(rows.sweep)
     measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
-    ranking = rank([standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])], wanted)
+    standings = [standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])]
+    parents = parents_of((row.id, row.origin, row.attributes) for row in rows.trials)
+    own = rank([one for one in standings if one.trial_id not in parents], wanted)
+    ranking = lift(own, fresh_results(standings, parents), wanted[0].goal)
+    fresh = {one.standing.trial_id: one.fresh.mean for one in ranking if one.fresh is not None}
     places = {one.standing.trial_id: place for place, one in enumerate(ranking)}
     found = {one.standing.trial_id: one for one in ranking}
     return [
@@ -280,6 +305,8 @@ def ranked(rows: SweepRows) -> list[Trial]:
             parts=run.parts if run else [],
             judge=run.judge if run else None,
             closed_gates=run.closed_gates if run else [],
+            fresh=Measured(name=wanted[0].metric, **fresh[row.id].to_json()) if row.id in fresh else None,
+            note=describe(row.origin, row.attributes),
             stage_runs=rows.paths.get(row.id, []),
             reason=rows.reasons.get(row.id),
             created=row.created,

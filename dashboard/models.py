@@ -76,6 +76,8 @@ class Trial(Facts):
     parts: list[Measured]
     judge: Measured | None = Field(description="the judge's own R-precision on real held-out pairs")
     closed_gates: list[str] = Field(description="what keeps it from winning: text, copies or collapse")
+    fresh: Measured | None = Field(description="of a finalist: the mean of its fresh seeds, which it is ranked by")
+    note: str = Field(description="what else a reader must know of it: random control, grown, branch, fresh seed")
     stage_runs: list[int] = Field(description="ids, from 4 px up")
     reason: str | None = Field(description="why it was stopped")
     created: float
@@ -150,6 +152,7 @@ class Sweep(SweepSummary):
         description="the metrics that decide; of several the rank is the Pareto front's number"
     )
     sharing: Sharing
+    unused_rungs: dict[int, str] = Field(description="px to why a rung that foretells nothing is not used any more")
     ranking: list[Trial] = Field(description="best first, then those not yet measured")
     stage_runs: list[StageRun]
     limit: int

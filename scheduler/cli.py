@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from scheduler import model_reads, reads
 from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
+from scheduler.finalists import fresh_text, model_standing, place_of
 from scheduler.gc_cli import gc_command
 from scheduler.home import Home
 from scheduler.hooks_cli import hooks_app
@@ -103,13 +104,14 @@ def best_command(
     model = model_reads.find_model(database, name, BEST)
     if model is None:
         raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}, see `t2f sweep show {name}`")
-    ranked = {one.standing.trial_id: one for one in reads.ranking(database, sweep)}
-    standing = ranked[model.trial_id].standing
+    one = place_of(reads.ranking(database, sweep), model.trial_id)
+    standing = model_standing(one, sweep.resolved.goal)
     path = place.files / model.uri
     facts = {
         "trial": f"{name}/T{standing.number}",
         "resolution": standing.resolution,
         **dict(zip((objective.metric for objective in sweep.resolved.objectives), standing.values, strict=True)),
+        **({"finalist": f"{name}/T{one.standing.number}", "fresh_seeds": fresh_text(one)} if one.fresh else {}),
         "model": str(path),
         "sha256": model.sha256,
         **({"closed_gates": ", ".join(standing.gates)} if standing.gates else {}),

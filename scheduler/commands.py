@@ -32,6 +32,7 @@ __all__ = [
     "fork_trial",
     "pause_sweep",
     "pause_trial",
+    "promote_trial",
     "resume_sweep",
     "resume_trial",
     "retry_trial",
@@ -106,6 +107,16 @@ def retry_trial(store: Store, sweep: Sweep, trial: Trial) -> None:
 
 def _state(store: Store, trial: Trial) -> TrialState:
     return reads.trial(store.database, trial.name).state
+
+
+def promote_trial(store: Store, trial: Trial) -> None:
+    """Let a stopped trial go on from where it was sealed, to its end whatever others reach.
+
+    Nothing is trained again for it, and a sweep that had ended is open again.
+    """
+    if not store.promote_trial(trial.id):
+        state = reads.trial(store.database, trial.name).state
+        raise UserError(f"{trial.name} is {state}; only a pruned trial can be promoted")
 
 
 def _require_open(store: Store, sweep: Sweep, was_open: bool) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from scheduler import reads
 from scheduler.database import Database, open_database, shown_url, sqlite_path
 from scheduler.database_facts import database_facts
 from scheduler.home import Home
@@ -50,8 +49,7 @@ def db_use(
 def _sweeps_in_sqlite(place: Home) -> int:
     if not sqlite_path(place.sqlite_url).exists():
         return 0
-    database = open_database(place.sqlite_url)
-    return len(reads.sweeps(database)) if revision(database) == newest_revision() else 1
+    return database_facts(open_database(place.sqlite_url)).rows.get("sweeps", 0)
 
 
 @db_app.command("show")

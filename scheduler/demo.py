@@ -13,6 +13,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
 from scheduler import model_reads, reads, submitting
+from scheduler.finalists import place_of
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep
 from scheduler.registry import BEST
@@ -215,7 +216,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
     picture = settings.out / "faces.png"
     draw_sentences(home.files / model.uri, SENTENCES, picture)
     progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
-    best = next(one for one in ranking if one.standing.trial_id == model.trial_id)
+    best = place_of(ranking, model.trial_id)
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
     run = next(run for run in path if run.id == model.stage_run_id)
     summary = {

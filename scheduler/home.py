@@ -70,8 +70,10 @@ class Home:
         The line is readable by its owner only: it may hold a password.
         """
         database = open_database(url)
-        revision(database)
-        database.close()
+        try:
+            revision(database)
+        finally:
+            database.close()
         self.path.mkdir(parents=True, exist_ok=True)
         draft = self.path / ".database.url.draft"
         draft.unlink(missing_ok=True)

@@ -24,12 +24,14 @@ from scheduler.comparing import (
     win_probabilities,
 )
 from scheduler.database import Database
+from scheduler.finalists import Fresh, fresh_results, lift, parents_of
 from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.reads import Evaluation, StageRun, Sweep
+from scheduler.rung_report import RungReport, rung_reports
 from t2f.errors import UserError
 from t2f.metrics.catalogue import BETTER
-from t2f.metrics.figures import Figure
+from t2f.metrics.figures import Figure, win_probability
 
 MEAN_RANK = "mean-rank"
 
@@ -47,6 +49,7 @@ class Place:
     gates: tuple[str, ...]
     wins: Mapping[str, float]  # other trials of its resolution -> probability of being better than them
     ties: tuple[str, ...]  # trials from which the difference may be chance
+    is_finalist: bool = False  # its value is the mean of fresh seeds
     front: int | None = None  # of several objectives
     others: Mapping[str, float] = field(default_factory=dict)  # values of the objectives after the first
 
@@ -60,6 +63,7 @@ class Place:
             "closed_gates": list(self.gates),
             "win_probability": dict(self.wins),
             "ties": list(self.ties),
+            "is_finalist": self.is_finalist,
             **({"front": self.front, "others": dict(self.others)} if self.others else {}),
         }
 
@@ -73,6 +77,7 @@ class Judgement:
     judge: Mapping[str, Any]  # sha256, and its R-precision on real held-out pairs at the last resolution
     places: tuple[Place, ...]
     correlations: Mapping[int, Figure | None]  # resolution -> Spearman's with the final stage
+    rungs: tuple[RungReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -85,6 +90,7 @@ class Judgement:
             "correlation_with_final": {
                 str(resolution): figure and figure.to_json() for resolution, figure in self.correlations.items()
             },
+            "rungs": [rung.to_json() for rung in self.rungs],
         }
 
 
@@ -99,9 +105,11 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
     if metric not in (*BETTER, MEAN_RANK):
         raise UserError(f"--metric {metric} is not known; allowed: {', '.join([MEAN_RANK, *BETTER])}")
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    all_paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
+    parents = parents_of((one.id, one.origin, one.attributes) for one in trials.values())
     paths = {
         trial_id: [run for run in path if run.evaluation is not None and run.evaluation.score is not None]
-        for trial_id, path in reads.paths(database, sweep.id, sweep.resolved.evaluation.key).items()
+        for trial_id, path in all_paths.items()
     }
     deepest = {trial_id: path[-1] for trial_id, path in paths.items() if path and trial_id in trials}
     values, decisive, chances = {}, (), {}
@@ -139,16 +147,24 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
         for trial_id, run in deepest.items()
     ]
     first = Objective(metric=metric, goal="minimize" if better == "lower" else "maximize")
-    ranked = rank(standings, (first, *others))
+    goal, fresh = first.goal, fresh_results(standings, parents)
+    own = rank([one for one in standings if one.trial_id not in parents], (first, *others))
+    ranked = lift(own, fresh, goal)
     of_run: dict[int, list[str]] = {}
     for one in ranked:
         of_run.setdefault(one.standing.stage_run_id, []).append(f"T{one.standing.number}")
     places = []
     for one in ranked:
         standing = one.standing
-        wins = {
-            name: chance for run_id, chance in chances[standing.stage_run_id].items() for name in of_run.get(run_id, [])
-        }
+        if one.fresh is None:
+            wins = {
+                name: chance
+                for run_id, chance in chances[standing.stage_run_id].items()
+                for name in of_run.get(run_id, [])
+                if int(name[1:]) not in fresh
+            }
+        else:
+            wins = fresh_wins(standing.number, fresh, is_lower_better=better == "lower")
         places.append(
             Place(
                 rank=one.rank,
@@ -156,10 +172,11 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
                 number=standing.number,
                 state=standing.state,
                 resolution=standing.resolution,
-                value=values[standing.stage_run_id],
-                gates=standing.gates,
+                value=values[standing.stage_run_id] if one.fresh is None else one.fresh.mean,
+                gates=standing.gates if one.fresh is None else one.fresh.best(goal).gates,
                 wins=wins,
                 ties=tuple(name for name, chance in wins.items() if is_tie(chance)),
+                is_finalist=one.fresh is not None,
                 front=one.front,
                 others={other.metric: value for other, value in zip(others, standing.values[1:], strict=True)},
             )
@@ -171,8 +188,23 @@ def judge_sweep(database: Database, files: Path, sweep: Sweep, *, metric: str | 
         metrics=tuple(decisive),
         judge=judge_of(sweep, deepest.values()),
         places=tuple(places),
-        correlations=correlations(paths.values(), metric, final=sweep.resolved.space.plan.final_resolution),
+        correlations=correlations(
+            [path for trial_id, path in paths.items() if trial_id not in parents],
+            metric,
+            final=sweep.resolved.space.plan.final_resolution,
+        ),
+        rungs=rung_reports(sweep, list(trials.values()), all_paths),
     )
+
+
+def fresh_wins(number: int, fresh: Mapping[int, Fresh], *, is_lower_better: bool) -> dict[str, float]:
+    """Other finalists -> the chance that another few fresh seeds would give a better mean, seed against seed."""
+    found = {}
+    for other, result in fresh.items():
+        chance = None if other == number else win_probability(fresh[number].mean, result.mean)
+        if chance is not None:
+            found[f"T{other}"] = 1 - chance if is_lower_better else chance
+    return found
 
 
 def judge_of(sweep: Sweep, runs: Iterable[StageRun]) -> dict[str, Any]:

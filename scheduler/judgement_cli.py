@@ -128,12 +128,18 @@ def print_judgement(found: Judgement) -> None:
     for place, following in zip(passed, [*passed[1:], None], strict=True):
         table.add_row(*cells(place, following))
     console.print(table)
+    for place in passed:
+        if place.is_finalist:
+            console.print(f"T{place.number} is a finalist: {place.value.note}")
     for place in found.places:
         if place.gates:
             value = f"{found.metric} {number(place.value.value)} at {place.resolution} px"
             console.print(f"not ranked: {place.trial}, {value}; {gates_line(place.gates)}")
+    for rung in found.rungs:
+        console.print(str(rung))
+    judged = {rung.resolution for rung in found.rungs if rung.figure is not None}
     for resolution, figure in found.correlations.items():
-        if figure is not None:
+        if figure is not None and resolution not in judged:
             console.print(
                 f"rank at {resolution} px against the final one: Spearman {figure.value:.2f} "
                 f"({figure.low:.2f} to {figure.high:.2f}), {figure.note}"

@@ -36,7 +36,7 @@ def read_budget(file: Section, method: str) -> Budget:
     section = file.section("budget")
     section.only(("max_trials", "gpu_hours", "wall"))
     given = section.content
-    if method != "grid" and "max_trials" not in given:
+    if method not in ("grid", "grow") and "max_trials" not in given:
         raise SpecError(
             f"{section.where}: max_trials is missing; method: {method} needs to know how many trials to draw"
         )

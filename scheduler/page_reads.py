@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, Row, and_, case, func, select, tuple_
 
+from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.states import RunState, TrialState
 from scheduler.tables import (
     attempts,
@@ -179,6 +180,26 @@ def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row
             evaluations.c.state == RunState.DONE,
             evaluations.c.score.is_not(None),
             trials.c.state.not_in([TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]),
+            trials.c.origin != REPLICATE,
+        )
+        .subquery()
+    )
+    return connection.execute(select(scored).where(scored.c.place == 1)).all()
+
+
+def fresh_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row]:
+    """sweep_id, attributes, score of every finalist's fresh seed that came to its end; keys as for `best_scores`"""
+    place = func.row_number().over(partition_by=trials.c.id, order_by=stage_runs.c.resolution.desc())
+    scored = (
+        select(demands.c.sweep_id, trials.c.attributes, evaluations.c.score, place.label("place"))
+        .join(trials, trials.c.id == demands.c.trial_id)
+        .join(stage_runs, stage_runs.c.id == demands.c.stage_run_id)
+        .join(evaluations, evaluations.c.stage_run_id == stage_runs.c.id)
+        .where(
+            tuple_(demands.c.sweep_id, evaluations.c.key).in_(list(keys.items())),
+            evaluations.c.state == RunState.DONE,
+            trials.c.state == TrialState.COMPLETE,
+            trials.c.origin == REPLICATE,
         )
         .subquery()
     )

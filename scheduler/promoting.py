@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from scheduler import model_reads, reads, registry
+from scheduler.finalists import model_standing
 from scheduler.model_reads import Model
 from scheduler.ranking import Ranked
 from scheduler.reads import StageRun, Sweep, Trial
@@ -24,12 +25,13 @@ def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked 
     if not ranked:
         return None
     best = ranked[0]
+    model = model_standing(best, sweep.resolved.goal)
     known = model_reads.find_model(database, sweep.name, BEST)
-    if known is not None and known.stage_run_id == best.standing.stage_run_id:
+    if known is not None and known.stage_run_id == model.stage_run_id:
         return best
-    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[best.standing.trial_id]
-    run = next(run for run in path if run.id == best.standing.stage_run_id)
-    trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == best.standing.trial_id)
+    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
+    run = next(run for run in path if run.id == model.stage_run_id)
+    trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == model.trial_id)
     uri, sha256 = make_bundle(sweep, trial, run, reads.sealed_checkpoint(database, run.id))
     store.register_model(
         name=sweep.name,
@@ -38,7 +40,7 @@ def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked 
         uri=uri,
         sha256=sha256,
         aliases=[BEST],
-        facts={"metric": sweep.resolved.metric, "value": best.standing.value, "resolution": run.resolution},
+        facts={"metric": sweep.resolved.metric, "value": model.value, "resolution": run.resolution},
     )
     return best
 

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scheduler.objectives import Objective, fronts
 from scheduler.states import TrialState
+
+if TYPE_CHECKING:
+    from scheduler.finalists import Fresh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Ranked:
     rank: int | None  # 1 is the best, None behind a gate; trials whose deepest stage run is the same share a rank
     front: int | None  # of several objectives: 1 is the Pareto front among those who got as far; None behind a gate
     standing: Standing
+    fresh: "Fresh | None" = None  # what a finalist's fresh seeds gave: it is ranked by their mean
 
 
 def gates_of(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -1,19 +1,24 @@
 """What the scheduler's loop and the command line look at; the pages have `page_reads.py`. Nothing here writes."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
+from scheduler.finalists import ORIGIN as REPLICATE
+from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.ranking import Ranked, Standing, gates_of, rank
+from scheduler.roles import Role, describe
 from scheduler.space import NONE, Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
+from t2f.metrics.figures import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class Sweep:
     data_key: str
     created: float
     ended: float | None
+    unused_rungs: Mapping[int, Figure] = field(default_factory=dict)  # px -> why it is not used any more
     spent: str | None = None  # which budget is spent, where one is
 
     @property
@@ -45,10 +51,14 @@ class Trial:
     origin: str
     attributes: Mapping[str, Any]
 
+    @cached_property
+    def role(self) -> Role:
+        return Role.of(self.attributes)
+
     @property
-    def skips_rungs(self) -> bool:
-        """Whether it goes to its end whatever others reach: forks, extensions, finalists."""
-        return bool(self.attributes.get("skips_rungs"))
+    def note(self) -> str:
+        """What a reader must know of it beside its parameters; empty for a trial like all others."""
+        return describe(self.origin, self.attributes)
 
     @property
     def deviation(self) -> Deviation:
@@ -147,6 +157,7 @@ def _sweep(row: sa.Row) -> Sweep:
         data_key=row.data_key,
         created=row.created,
         ended=row.ended,
+        unused_rungs={int(px): Figure(**found) for px, found in (row.unused_rungs or {}).items()},
         spent=row.spent,
     )
 
@@ -339,6 +350,27 @@ def standings(database: Database, of: Sweep) -> list[Standing]:
     return list(found.values())
 
 
+def standings_of(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, Sequence[StageRun]]) -> list[Standing]:
+    """The same from rows that were read before."""
+    found = []
+    for one in of_trials:
+        measured = [run for run in of_paths.get(one.id, []) if run.evaluation and run.evaluation.score is not None]
+        if measured:
+            last = measured[-1]
+            found.append(
+                Standing(
+                    trial_id=one.id,
+                    number=one.number,
+                    state=one.state,
+                    stage_run_id=last.id,
+                    resolution=last.resolution,
+                    values=tuple(last.evaluation.value(objective.metric) for objective in of.resolved.objectives),
+                    gates=gates_of(last.evaluation.metrics),
+                )
+            )
+    return found
+
+
 def _told_standing(of: Sweep, one: Trial, told: Mapping[str, float]) -> Standing:
     return Standing(
         trial_id=one.id,
@@ -351,8 +383,23 @@ def _told_standing(of: Sweep, one: Trial, told: Mapping[str, float]) -> Standing
 
 
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
-    """The sweep's trials, best first."""
-    return rank(standings(database, of), of.resolved.objectives)
+    """The sweep's trials, best first: finalists by their fresh seeds, then the others."""
+    found, parents = standings(database, of), finalist_numbers(database, of)
+    return lift(own_ranking(of, found, parents), fresh_results(found, parents), of.resolved.goal)
+
+
+def own_ranking(of: Sweep, found: Sequence[Standing], parents: Mapping[int, int]) -> list[Ranked]:
+    """The ranking that finalists are chosen by: of the trials that are no fresh seeds, by the seed of the sweep."""
+    return rank([one for one in found if one.trial_id not in parents], of.resolved.objectives)
+
+
+def finalist_numbers(database: Database, of: Sweep) -> dict[int, int]:
+    """Id of the trial of each fresh seed -> number of its finalist."""
+    statement = sa.select(t.trials.c.id, t.trials.c.origin, t.trials.c.attributes).where(
+        t.trials.c.sweep_id == of.id, t.trials.c.origin == REPLICATE
+    )
+    with database.read.begin() as connection:
+        return parents_of(connection.execute(statement))
 
 
 def attempts(database: Database, stage_run_id: int) -> list[Attempt]:

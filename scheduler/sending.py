@@ -38,7 +38,7 @@ def sentence(event: str, told: Mapping[str, Any]) -> str:
     if told.get("test"):
         return "this is a test: nothing has happened"
     if event == "sweep.ended":
-        return f"sweep {told['sweep']} is {told['state']}{_because(told.get('error'))}"
+        return f"sweep {told['sweep']} has ended, {told['state']}{_because(told.get('error'))}"
     if event == "trial.failed":
         return f"trial {told['trial']} {told['state']}{_because(told.get('reason'))}"
     value = f", {told['metric']} {told['value']:.3f} at {told['resolution']} px" if "value" in told else ""

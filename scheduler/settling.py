@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from scheduler import asking, budgets, forecast, pending, reads
+from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
 from scheduler.forms import StageForms
-from scheduler.pending import AtRung, Rung
 from scheduler.reads import StageRun, Sweep, Trial
-from scheduler.rungs import Entry, decide, is_rung
+from scheduler.rounds import GOING, Rows
 from scheduler.states import ACTIVE, ENDED, RunState, SweepState, TrialState
-from scheduler.store import Demand, Store
+from scheduler.store import Demand, Fork, Store
 from t2f.spec import StagePlan
 
 # How a trial ends when its newest stage run ends so.
@@ -26,7 +26,7 @@ BATCH = 1000  # trials that are in memory at once
 
 
 def settle(store: Store, sweep: Sweep) -> bool:
-    """Write what follows from what happened to a sweep: demands, evaluations, promotions, ends of trials.
+    """Write what follows from what happened to a sweep: demands, evaluations, promotions, children, ends of trials.
 
     True once no trial is open any more: the sweep can be ended.
     """
@@ -44,18 +44,21 @@ def settle(store: Store, sweep: Sweep) -> bool:
         changes = pending.changes(database, sweep.id)
         if not changes.ids and not changes.trial_ids:
             # After promotions, so that only trials which wait at a rung leave room for others.
-            if spent is not None or not asking.ask_trials(store, sweep):
+            if spent is not None or not (asking.ask_trials(store, sweep) or _ask_finalists(store, sweep)):
                 break
             continue
         demands = _Demands(store, sweep)
         for trials in _in_batches(store, changes.trial_ids):
             paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+            rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
             _request_evaluations(store, sweep, paths)
-            ended = _end_trials(store, sweep, trials, paths)
+            ended = _end_trials(store, rows)
             if spent is not None:
                 _wind_up(store, [trial for trial in trials if trial.id not in ended], paths, spent)
                 continue
-            demands.write(_going_on(sweep, [trial for trial in trials if trial.id not in ended], paths), paths)
+            going = _going_on(rows, [trial for trial in trials if trial.id not in ended])
+            _fork(store, sweep, branches_wanted(rows, going))
+            demands.write(going, paths)
         if spent is None:
             _choose(store, sweep, demands)
         if demands.is_waiting:
@@ -63,7 +66,34 @@ def settle(store: Store, sweep: Sweep) -> bool:
         store.forget_changes(changes.ids)
     if pending.has_open_trials(database, sweep.id):
         return False
-    return spent is not None or not asking.wants_more(store, sweep)
+    if spent is not None:
+        return True
+    if asking.wants_more(store, sweep):
+        return False
+    return not sweep.resolved.replicate.trials or not finalists_wanted(_all_rows(store, sweep))
+
+
+def _all_rows(store: Store, sweep: Sweep) -> Rows:
+    return Rows(
+        sweep=sweep,
+        trials=reads.trials(store.database, sweep.id),
+        paths=reads.paths(store.database, sweep.id, sweep.resolved.evaluation.key),
+        unused=reads.sweep(store.database, sweep.name).unused_rungs,
+        more_trials=asking.wants_more(store, sweep),
+    )
+
+
+def _ask_finalists(store: Store, sweep: Sweep) -> bool:
+    """Run the best again with fresh seeds, once everybody else has ended; whether there is somebody new."""
+    if not sweep.resolved.replicate.trials or pending.has_open_trials(store.database, sweep.id):
+        return False
+    return _fork(store, sweep, finalists_wanted(_all_rows(store, sweep)))
+
+
+def _fork(store: Store, sweep: Sweep, forks: Sequence[Fork]) -> bool:
+    if forks:
+        store.fork(sweep.id, forks)
+    return bool(forks)
 
 
 def _run_out(store: Store, sweep: Sweep) -> bool:
@@ -124,17 +154,15 @@ def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[St
         store.request_evaluations(requests, priority=sweep.resolved.priority)
 
 
-def _end_trials(
-    store: Store, sweep: Sweep, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]
-) -> frozenset[int]:
+def _end_trials(store: Store, rows: Rows) -> frozenset[int]:
     """End trials that came to an end without any choice, broken ones and those through their last stage; which."""
-    policy, metric = sweep.resolved.early_terminate, sweep.resolved.metric
+    metric = rows.sweep.resolved.metric
     ends: dict[str | None, dict[int, TrialState]] = {}  # reason -> trials and how they end
-    for trial in trials:
-        path = paths.get(trial.id)
+    for trial in rows.trials:
+        path = rows.path(trial)
         if not trial.is_open or not path:
             continue
-        last, final = path[-1], _final_resolution(sweep, trial)
+        last = path[-1]
         # One before the last breaks where its state was collected and is being rebuilt.
         broken = next((run for run in path if run.state in ENDS), None)
         if broken is not None:
@@ -142,18 +170,17 @@ def _end_trials(
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
                 ends.setdefault(last.evaluation.error, {})[trial.id] = TrialState.FAILED
-            elif last.evaluation.state == RunState.DONE and last.resolution == final:
+            elif last.evaluation.state == RunState.DONE and last.resolution == rows.final(trial):
                 ends.setdefault(None, {})[trial.id] = TrialState.COMPLETE
             elif (
                 last.evaluation.state == RunState.DONE
-                and not trial.skips_rungs
-                and is_rung(policy, last.resolution, final)
+                and rows.is_judged(trial, last.resolution)
                 and last.evaluation.value(metric) is None
             ):
                 # Without a value it could be neither promoted nor pruned, and the sweep would never end.
                 reason = (
                     f"{metric} has no value at {last.resolution} px, so the rung there cannot rank it; "
-                    "use another metric, or a later early_terminate.min_stage"
+                    "use another metric, or a later min_stage"
                 )
                 ends.setdefault(reason, {})[trial.id] = TrialState.FAILED
     for reason, states in ends.items():
@@ -161,77 +188,44 @@ def _end_trials(
     return frozenset(trial_id for states in ends.values() for trial_id in states)
 
 
-def _going_on(sweep: Sweep, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]]) -> list[Trial]:
+def _going_on(rows: Rows, trials: Sequence[Trial]) -> list[Trial]:
     """The trials that go on without being chosen: those that begin, and those at the end of a stage that is no rung."""
-    policy = sweep.resolved.early_terminate
-    final = sweep.resolved.space.plan.final_resolution
     going = []
     for trial in trials:
-        path = paths.get(trial.id)
-        if trial.state not in (TrialState.WAITING, TrialState.RUNNING):
+        path = rows.path(trial)
+        if trial.state not in GOING:
             continue
-        if path and (path[-1].state != RunState.DONE or path[-1].resolution >= _final_resolution(sweep, trial)):
+        if path and (path[-1].state != RunState.DONE or path[-1].resolution >= rows.final(trial)):
             continue
-        if not path or trial.skips_rungs or not is_rung(policy, path[-1].resolution, final):
+        if not path or not rows.is_judged(trial, path[-1].resolution):
             going.append(trial)
     return going
 
 
 def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
-    """At every rung, promote and prune those whose turn it is."""
-    policy, plan = sweep.resolved.early_terminate, sweep.resolved.space.plan
-    is_last = policy.type != "none" and not asking.wants_more(store, sweep)
-    for stage, resolution in enumerate(plan.resolutions):
-        if not is_rung(policy, resolution, plan.final_resolution):
-            continue
-        rung = pending.rung(store.database, sweep, stage, resolution)
-        if not rung.undecided:
-            continue
-        decision = decide(policy, rung_entries(sweep, rung), complete=rung.complete and is_last)
-        pruned = [one.trial_id for one in rung.undecided if one.stage_run_id in decision.pruned]
-        if pruned:
-            reason = f"not among the best 1/{policy.eta} at {resolution} px"
-            store.set_trial_states(dict.fromkeys(pruned, TrialState.PRUNED), reason=reason)
-        promoted = [one.trial_id for one in rung.undecided if one.stage_run_id in decision.promoted]
-        for trials in _in_batches(store, promoted):
-            paths = reads.paths_of(store.database, [t.id for t in trials], sweep.resolved.evaluation.key)
-            demands.write(trials, paths)
+    """At every stage end where somebody waits for a choice, write what `advancing` decides.
+
+    In the order of `Plan`: whatever dies in between finds the rest to be done.
+    """
+    plan = sweep.resolved.space.plan
+    stages = [stage for stage, px in enumerate(plan.resolutions) if sweep.resolved.may_choose_at(px)]
+    if not any(pending.rung(store.database, sweep, stage, plan.resolutions[stage]).undecided for stage in stages):
+        return
+    rows = _all_rows(store, sweep)
+    found = plan_round(rows)
+    if found.unused:
+        store.drop_rungs(sweep.id, {rung: figure.to_json() for rung, figure in found.unused.items()})
+    if found.controls:
+        store.mark_controls(sweep.id, found.controls)
+    _fork(store, sweep, found.forks)
+    for reason in sorted(set(found.pruned.values())):
+        those = [trial_id for trial_id, why in found.pruned.items() if why == reason]
+        store.set_trial_states(dict.fromkeys(those, TrialState.PRUNED), reason=reason)
+    demands.write(found.going, rows.paths)
 
 
 def _next_resolution(sweep: Sweep, trial: Trial, path: Sequence[StageRun]) -> int:
     return (trial.deviation.plan or sweep.resolved.space.plan).resolutions[len(path)]
-
-
-def _final_resolution(sweep: Sweep, trial: Trial) -> int:
-    return (trial.deviation.plan or sweep.resolved.space.plan).final_resolution
-
-
-def rung_entries(sweep: Sweep, rung: Rung) -> list[Entry]:
-    """The distinct stage runs at a rung.
-
-    A canceled trial takes its stage run out only where no other trial of the sweep is on it.
-    """
-    on_run: dict[int, list[AtRung]] = {}
-    for one in rung.trials:
-        on_run.setdefault(one.stage_run_id, []).append(one)
-    return [_rung_entry(sweep, trials) for trials in on_run.values()]
-
-
-def _rung_entry(sweep: Sweep, trials: Sequence[AtRung]) -> Entry:
-    sign = 1 if sweep.resolved.goal == "maximize" else -1
-    run = trials[0]
-    is_out = (
-        run.state in ENDS
-        or all(trial.trial_state == TrialState.CANCELED for trial in trials)
-        or run.evaluation_state == RunState.FAILED
-        or (run.is_measured and run.value is None)
-    )
-    return Entry(
-        stage_run_id=run.stage_run_id,
-        first_trial=min(trial.number for trial in trials),
-        value=None if run.value is None else sign * run.value,
-        is_out=is_out,
-    )
 
 
 class _Demands:

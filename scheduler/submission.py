@@ -52,6 +52,7 @@ def submit_spec(
         rows, results = asking.warm_start(place.open(), resolved)
         warm = (len(rows), results)
     if dry_run:
+        submitting.require_after(submitting.existing_database(place), resolved)
         tree = submitting.stage_tree(resolved, submitting.expected_trials(resolved))
         return _submission(place, resolved, name, tree, warm)
     sentence = None

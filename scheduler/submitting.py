@@ -4,16 +4,18 @@ import getpass
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
 from scheduler import asking, reads
 from scheduler.asking import ENQUEUED
+from scheduler.database import Database
 from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
 from scheduler.home import Home
+from scheduler.later import Counts, with_later_trials
 from scheduler.provenance import provenance
 from scheduler.search.listed import combinations, distinct, grid, grid_size
 from scheduler.search.methods import LISTED
@@ -35,6 +37,8 @@ class Tree:
     stage_runs: Mapping[int, int]  # resolution -> distinct stage runs
     images: int  # real images shown over all distinct stage runs
     images_unshared: int
+    finalists: int = 0  # trials among these that are finalists' fresh seeds
+    wanted: int | None = field(default=None, compare=False)  # stages on all paths, where these are not all whole
 
     @property
     def total(self) -> int:
@@ -43,7 +47,8 @@ class Tree:
     @property
     def saved(self) -> int:
         """Stage runs that sharing saves."""
-        return self.trials * len(self.stage_runs) - self.total
+        wanted = self.trials * len(self.stage_runs) if self.wanted is None else self.wanted
+        return wanted - self.total
 
 
 MAX_DRAWN = 1000  # random trials that stand for those to come
@@ -63,6 +68,8 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     known = [trial.parameters for trial in first]
     if resolved.method == "grid":
         chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
+    elif resolved.growing is not None:
+        chosen, _ = distinct(resolved.space, "random", resolved.growing.population - len(first), known=known)
     else:
         chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
     trials = first + [NewTrial(parameters=parameters, origin=resolved.method) for parameters in chosen]
@@ -95,8 +102,8 @@ def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -
         found.append(f"{limit - tree.trials:,} of {limit:,} draws repeated earlier ones and were dropped")
     if resolved.method not in LISTED:
         found.append(
-            f"{resolved.method} asks for up to {limit:,} trials as results come in; the tree is that of "
-            f"{tree.trials:,} random ones"
+            f"{resolved.method} asks for up to {limit:,} trials as results come in; "
+            "in this tree random ones stand for them"
         )
     if warm is not None:
         found.append(
@@ -106,7 +113,7 @@ def notes(resolved: ResolvedSweep, tree: "Tree", warm: tuple[int, int] | None) -
 
 
 def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
-    """The distinct stage runs of these trials, by resolution."""
+    """The distinct stage runs of these trials and of those that may follow them, by resolution."""
     forms = StageForms(resolved.space)
     runs: dict[int, set[int]] = {resolution: set() for resolution in resolved.space.plan.resolutions}
     count = images = unshared = 0
@@ -119,21 +126,41 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
             if node not in here:
                 here.add(node)
                 images += stage_images
+    stage_runs = {resolution: len(found) for resolution, found in runs.items()}
+    first = Counts(trials=count, stage_runs=stage_runs, wanted=dict.fromkeys(stage_runs, count))
+    all_of_them = with_later_trials(resolved, first)
+    if all_of_them == first:
+        return Tree(trials=count, stage_runs=stage_runs, images=images, images_unshared=unshared)
+    plan = resolved.space.plan
+    lengths = dict(zip(plan.resolutions, plan.images, strict=True))
     return Tree(
-        trials=count,
-        stage_runs={resolution: len(found) for resolution, found in runs.items()},
-        images=images,
-        images_unshared=unshared,
+        trials=all_of_them.trials,
+        stage_runs=all_of_them.stage_runs,
+        images=sum(number * lengths[px] for px, number in all_of_them.stage_runs.items()),
+        images_unshared=sum(number * lengths[px] for px, number in all_of_them.wanted.items()),
+        finalists=all_of_them.finalists,
+        wanted=sum(all_of_them.wanted.values()),
     )
 
 
-def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
-    """What the sweep will take, by what this home has trained so far; nothing is known where there is no home yet."""
+def existing_database(home: Home) -> Database | None:
+    """The home's database; None where there is none yet, so that a dry run makes none."""
     try:
-        database = home.open()
+        return home.open()
     except UserError:
-        database = None
-    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+        return None
+
+
+def require_after(database: Database | None, resolved: ResolvedSweep) -> None:
+    """UserError where the sweep is to come after one that is not there."""
+    after = resolved.after
+    if after is not None and (database is None or reads.find_sweep(database, after) is None):
+        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+
+
+def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
+    """What the sweep will take, by what this home has trained so far."""
+    return forecast(existing_database(home), resolved.space.plan, typical_stages(resolved), tree.stage_runs)
 
 
 def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
@@ -188,9 +215,7 @@ def submit_sweep(
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
     asking.warm_rows(store.database, resolved)
-    after = resolved.after
-    if after is not None and reads.find_sweep(store.database, after) is None:
-        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+    require_after(store.database, resolved)
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:
         raise taken

@@ -8,11 +8,13 @@ import typer
 from rich.table import Table
 
 from scheduler import commands, reads, search_reads, submitting
+from scheduler.finalists import fresh_text
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
+from scheduler.rung_report import rung_reports
 from scheduler.store import Store
 from scheduler.submission import submit_spec
 from scheduler.sweepfile import read_sweep_file
@@ -25,6 +27,7 @@ from t2f.cli import (
     print_json,
 )
 from t2f.evaluate_cli import judge_line
+from t2f.settings import Value
 from t2f.trainfile import read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
@@ -49,22 +52,28 @@ def sweep_submit(
         facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
         print_json({"sweep": name, "dry_run": dry_run, **facts})
         return
-    print_tree(name, tree, dry_run=dry_run)
+    print_tree(name, tree, dry_run=dry_run, ahead=ahead)
     for note in notes:
         console.print(note)
-    print_forecast(ahead)
 
 
-def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool) -> None:
-    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials} trials")
-    for resolution, count in tree.stage_runs.items():
-        console.print(f"{resolution:5d} px  {count:4d} stage runs")
+def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Forecast | None = None) -> None:
+    """What a sweep comes down to and, where it is given, what it will take if nothing is stopped early."""
+    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials:,} trials")
+    if ahead is None:
+        for resolution, count in tree.stage_runs.items():
+            console.print(f"{resolution:5d} px  {count:4d} stage runs")
+    else:
+        console.print(forecast_table(ahead))
     share = 1 - tree.images / tree.images_unshared
-    console.print(f"sharing saves {tree.saved} of {tree.saved + tree.total} stage runs, {share:.0%} of the images")
+    if tree.finalists:
+        console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
+    console.print(f"sharing saves {tree.saved:,} of {tree.saved + tree.total:,} stage runs, {share:.0%} of the images")
+    if ahead is not None:
+        console.print(forecast_line(ahead))
 
 
-def print_forecast(ahead: Forecast) -> None:
-    """What the sweep will take if nothing is stopped early; "unknown" where nothing was measured."""
+def forecast_table(ahead: Forecast) -> Table:
     table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
     for one in ahead.stages:
         alike = "attempts with the same settings" if one.same_settings else "attempts"
@@ -76,13 +85,21 @@ def print_forecast(ahead: Forecast) -> None:
             hours_text(one.device_seconds),
             bytes_text(one.checkpoint_bytes),
         )
-    console.print(table)
+    return table
+
+
+def forecast_line(ahead: Forecast) -> str:
+    unknown = [str(one.resolution) for one in ahead.stages if one.device_seconds is None]
+    if len(unknown) == len(ahead.stages):
+        return "forecast: unknown, as nothing like it was trained in this home yet"
     on = f" on {ahead.device}" if ahead.device else ""
-    total = f"forecast{on}: {hours_text(ahead.device_seconds)} device hours"
-    wall = hours_text(ahead.wall_seconds)
+    known = sum(one.device_seconds or 0.0 for one in ahead.stages)
+    if unknown:
+        return f"forecast{on}: {hours_text(known)} device hours and what {', '.join(unknown)} px take, which is unknown"
     workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
-    present = f"{wall} hours on {workers}" if ahead.workers else "no workers run now"
-    console.print(f"{total}, {present}, {bytes_text(ahead.checkpoint_bytes)} of checkpoints; evaluations not counted")
+    present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no workers run now"
+    stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
+    return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
 
 
 def hours_text(seconds: float | None) -> str:
@@ -110,7 +127,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
     for sweep, progress, ranking in rows:
         trials = ", ".join(f"{count} {state}" for state, count in progress.trials.items())
-        best = f"T{ranking[0].standing.number} {ranking[0].standing.value:.3f}" if ranking else ""
+        best = f"T{ranking[0].standing.number} {', '.join(value_texts(ranking[0]))}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
 
@@ -133,6 +150,7 @@ def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: l
                 "closed_gates": list(one.standing.gates),
                 **values_of(sweep, one),
                 **({"front": one.front} if one.front is not None else {}),
+                **({"fresh_seeds": one.fresh.to_json(sweep.name)} if one.fresh else {}),
             }
             for one in ranking
         ],
@@ -145,6 +163,11 @@ def values_of(sweep: Sweep, ranked: Ranked) -> dict[str, float]:
     return dict(zip(names, ranked.standing.values, strict=True))
 
 
+def value_text(value: Value) -> str:
+    """A parameter's value; drawn numbers with the digits that tell them apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 @sweep_app.command("show")
 def sweep_show(
     name: Annotated[str, typer.Argument(help="The sweep's name.")],
@@ -154,34 +177,53 @@ def sweep_show(
     """Show a sweep: its trials, ranked, with the stages of each."""
     database = Home(path=home).open()
     sweep = reads.sweep(database, name)
-    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
+    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    rungs = rung_reports(sweep, list(trials.values()), paths)
     end_of_search = search_reads.end_of_search(database, sweep.id)
     if as_json:
-        parameters = {trial.name: dict(trial.parameters) for trial in trials.values()}
-        print_json({**sweep_json(sweep, progress, ranking), "parameters": parameters, "search_ended": end_of_search})
+        print_json(
+            {
+                **sweep_json(sweep, progress, ranking),
+                "rungs": [rung.to_json() for rung in rungs],
+                "parameters": {trial.name: dict(trial.parameters) for trial in trials.values()},
+                "notes": {trial.name: trial.note for trial in trials.values() if trial.note},
+                "search_ended": end_of_search,
+            }
+        )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
     if end_of_search:
         console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
     console.print(judge_line(judge_of(sweep, progress.stage_runs)))
+    for rung in rungs:
+        console.print(str(rung))
     varying = sweep.resolved.space.varying
     metrics = [objective.metric for objective in sweep.resolved.objectives]
     if len(metrics) > 1:
         console.print(f"rank is the number of the Pareto front of {', '.join(metrics)}: nobody beats the first in all")
-    table = Table("rank", "trial", "state", "px", *metrics, *varying)
+    has_notes = any(trial.note for trial in trials.values())
+    table = Table("rank", "trial", "state", "px", *metrics, *varying, *(["note"] if has_notes else []))
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
     for trial in ordered:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
-        measured = [f"{value:.3f}" for value in one.standing.values] if one else [""] * len(metrics)
+        measured = value_texts(one) if one else [""] * len(metrics)
         px = str(one.standing.resolution) if one else ""
-        values = [str(trial.parameters.get(parameter, "")) for parameter in varying]
-        table.add_row(place, f"T{trial.number}", trial.state, px, *measured, *values)
+        values = [value_text(trial.parameters.get(parameter, "")) for parameter in varying]
+        table.add_row(
+            place, f"T{trial.number}", trial.state, px, *measured, *values, *([trial.note] if has_notes else [])
+        )
     console.print(table)
+
+
+def value_texts(one: Ranked) -> list[str]:
+    """What a trial is ranked by: its metrics, or the mean of its fresh seeds with the interval."""
+    return [f"{value:.3f}" for value in one.standing.values] if one.fresh is None else [fresh_text(one)]
 
 
 @sweep_app.command("enqueue")
@@ -200,5 +242,5 @@ def sweep_enqueue(
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, "trial": trial, "parameters": parameters})
         return
-    values = ", ".join(f"{setting} {value}" for setting, value in parameters.items())
+    values = ", ".join(f"{setting} {value_text(value)}" for setting, value in parameters.items())
     console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")

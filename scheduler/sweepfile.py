@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler.branching import read_branch
+from scheduler.finalists import Replicate, read_replicate
+from scheduler.growing import Growing, read_growing
 from scheduler.limits import (
     Budget,
     Resources,
@@ -16,6 +19,7 @@ from scheduler.limits import (
     resources_from_json,
 )
 from scheduler.objectives import Objective
+from scheduler.rungs import EarlyTermination, is_rung, read_early_terminate
 from scheduler.search.constraints import Constraint, parse_constraint
 from scheduler.search.parameters import read_parameters
 from scheduler.search.reading import Search, check_space, read_constraints, read_method, read_objectives, read_search
@@ -24,7 +28,7 @@ from scheduler.store import RetryBudget
 from t2f.data import PreparedData
 from t2f.errors import SpecError
 from t2f.probe import EvaluationSpec
-from t2f.spec import RESOLUTIONS, SentenceSpec, StagePlan
+from t2f.spec import SentenceSpec, StagePlan
 from t2f.trainfile import (
     ProbeSection,
     Section,
@@ -55,6 +59,9 @@ KEYS = (
     "enqueue",
     "warm_start",
     "early_terminate",
+    "branch",
+    "grow",
+    "replicate",
     "budget",
     "resources",
     "retry",
@@ -63,20 +70,9 @@ KEYS = (
     "after",
     "share_prefix",
 )
-NOT_YET = "is not supported by this version; remove it"
-LATER = dict.fromkeys(("branch", "replicate"), NOT_YET)
 METRICS = {"score": "maximize", "fidelity": "maximize", "text": "maximize", "attribute_share": "maximize"}
 TEXT_METRICS = ("text", "attribute_share")
 METRICS |= {"swd": "minimize", "pixel_distance": "minimize", "colour_distance": "minimize"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class EarlyTermination:
-    """Which trials go on at the end of a stage."""
-
-    type: str = "none"  # none: all; halving: the best 1/eta once a rung is complete; asha: without waiting for it
-    eta: int = 3
-    min_stage: int = 4  # px: no rung before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +90,9 @@ class SweepSpec:
     constraints: tuple[Constraint, ...]
     search: Search
     early_terminate: EarlyTermination
+    growing: Growing | None
+    branch: int
+    replicate: Replicate
     budget: Budget
     resources: Resources
     after: str | None  # the sweep that must have ended before
@@ -145,6 +144,9 @@ class SweepSpec:
             space=space,
             search=self.search,
             early_terminate=self.early_terminate,
+            growing=self.growing,
+            branch=self.branch,
+            replicate=self.replicate,
             budget=self.budget,
             resources=self.resources,
             after=self.after,
@@ -164,6 +166,9 @@ class ResolvedSweep:
     space: SearchSpace
     search: Search = field(default_factory=Search)
     early_terminate: EarlyTermination
+    growing: Growing | None = None  # under method: grow
+    branch: int = 1  # ways in which each prefix goes on that survives to its late parameters
+    replicate: Replicate = field(default_factory=Replicate)  # the finalists
     budget: Budget
     resources: Resources = field(default_factory=Resources)
     after: str | None = None
@@ -190,6 +195,12 @@ class ResolvedSweep:
     def goal(self) -> str:
         return self.objectives[0].goal
 
+    def may_choose_at(self, resolution: int) -> bool:
+        """Whether trials may be stopped, or get children, at the end of this stage."""
+        if self.growing is not None:
+            return self.growing.min_stage <= resolution < self.space.plan.final_resolution
+        return is_rung(self.early_terminate, resolution, self.space.plan.final_resolution)
+
     def to_json(self) -> dict[str, Any]:
         plan = {name: list(values) for name, values in asdict(self.space.plan).items()}
         return {
@@ -207,6 +218,9 @@ class ResolvedSweep:
             "init_sha256": self.space.init_sha256,
             "sentence": None if self.space.sentence is None else asdict(self.space.sentence),
             "early_terminate": asdict(self.early_terminate),
+            "growing": self.growing and self.growing.to_json(),
+            "branch": self.branch,
+            "replicate": asdict(self.replicate),
             "budget": asdict(self.budget),
             **limits_json(resources=self.resources, after=self.after, share_prefix=self.share_prefix),
             "retry": asdict(self.retry),
@@ -236,6 +250,9 @@ class ResolvedSweep:
             space=space,
             search=Search.from_json(stored["search"]) if "search" in stored else Search(),
             early_terminate=EarlyTermination(**stored["early_terminate"]),
+            growing=Growing.from_json(stored["growing"]) if stored.get("growing") else None,
+            branch=stored.get("branch", 1),
+            replicate=Replicate(**stored.get("replicate", {})),
             budget=Budget(**stored["budget"]),
             resources=resources_from_json(stored),
             after=stored.get("after"),
@@ -255,7 +272,7 @@ def read_sweep_file(path: Path) -> tuple[SweepSpec, str]:
 
 def read_sweep(file: Section, folder: Path) -> SweepSpec:
     """A sweep from a mapping; `folder` is where relative paths in it start."""
-    file.only(KEYS, later=LATER)
+    file.only(KEYS)
     preset = read_preset(file)
     stages = read_stages(file, preset)
     objectives = read_objectives(file, METRICS)
@@ -277,7 +294,10 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         parameters=parameters,
         constraints=constraints,
         search=read_search(file, method, parameters, constraints),
-        early_terminate=_read_early_terminate(file, stages, objectives),
+        early_terminate=read_early_terminate(file, stages, objectives),
+        growing=read_growing(file, stages, parameters, method),
+        branch=read_branch(file, parameters, stages.resolutions[0], method),
+        replicate=read_replicate(file, objectives),
         budget=read_budget(file, method),
         resources=read_resources(file),
         after=read_after(file),
@@ -291,22 +311,3 @@ def read_sweep(file: Section, folder: Path) -> SweepSpec:
         init_from=read_init_from(file, folder),
         sentence_encoder=read_sentence_encoder(file, folder),
     )
-
-
-def _read_early_terminate(file: Section, stages: StagesSection, objectives: tuple[Objective, ...]) -> EarlyTermination:
-    section = file.section("early_terminate")
-    section.only(("type", "eta", "min_stage"))
-    kind = section.choice("type", ("none", "halving", "asha"), default="none")
-    if kind != "none" and len(objectives) > 1:
-        # The first metric alone would stop members of the front.
-        raise SpecError(
-            f"{section.where}: type = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
-            "compares one; remove early_terminate, or give one metric"
-        )
-    min_stage = section.whole("min_stage", default=stages.resolutions[0], low=4, high=RESOLUTIONS[-1])
-    if min_stage not in stages.resolutions:
-        raise SpecError(
-            f"{section.where}: min_stage = {min_stage} is no stage of this sweep; "
-            f"its stages are {', '.join(map(str, stages.resolutions))}"
-        )
-    return EarlyTermination(type=kind, eta=section.whole("eta", default=3, low=2, high=100), min_stage=min_stage)

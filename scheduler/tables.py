@@ -47,6 +47,7 @@ sweeps = Table(
     Column("created_by", String(200), nullable=False),
     Column("created", Float, nullable=False),
     Column("ended", Float),
+    Column("unused_rungs", JSON),  # px -> the rank correlation for which a rung is not used any more
     Column("share", Float, nullable=False, server_default="1"),  # weight in the fair share between sweeps
     Column("max_workers", Integer),  # most stage runs of it at once; null: no limit
     Column("spent", Text),  # which budget is spent; null: none
@@ -60,7 +61,7 @@ trials = Table(
     Column("number", Integer, nullable=False),
     Column("parameters", JSON, nullable=False),  # full setting name -> value, what was drawn so far
     Column("state", String(20), nullable=False),
-    Column("origin", String(40), nullable=False),  # grid, random, enqueued
+    Column("origin", String(40), nullable=False),  # grid, random, enqueued, grow, branch, replicate
     Column("attributes", JSON, nullable=False),  # what the sampler wants to remember
     Column("created", Float, nullable=False),
     Column("ended", Float),

@@ -54,6 +54,15 @@ def trial_retry(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     console.print(f"{trial.name}: tried again")
 
 
+@trial_app.command("promote")
+def trial_promote(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
+    """Let a stopped trial go on from its sealed stage to its end; an ended sweep is open again."""
+    store = Store(Home(path=home).open())
+    trial = reads.trial(store.database, name)
+    commands.promote_trial(store, trial)
+    console.print(f"{trial.name}: goes on")
+
+
 @trial_app.command("clone")
 def trial_clone(
     name: TrialName,

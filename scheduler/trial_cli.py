@@ -74,6 +74,7 @@ def trial_json(trial: reads.Trial) -> dict[str, Any]:
         "trial": trial.name,
         "state": trial.state,
         "origin": trial.origin,
+        "note": trial.note,
         "parameters": dict(trial.parameters),
         "attributes": dict(trial.attributes),
     }

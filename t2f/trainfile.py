@@ -91,7 +91,8 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
     content, _ = read_yaml(path)
     with_source = Section(content, str(path))
     foreign = set(content) - set(TRAINING_KEYS)
-    sweep_keys = ("method", "metric", "early_terminate", "budget", "resources", "retry", "checkpoint")
+    sweep_keys = ("method", "metric", "early_terminate", "branch", "grow", "replicate")
+    sweep_keys += ("budget", "resources", "retry", "checkpoint")
     if foreign & set(sweep_keys):
         raise SpecError(
             f"{path}: {sorted(foreign & set(sweep_keys))[0]!r} belongs to a sweep; run `t2f sweep submit {path}`, "

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 GUARDED = ("stage_runs", "evaluations")
+HISTORY = "alias_moves"
 
 
 def drop_guards(connection: sa.Connection) -> None:
@@ -23,6 +24,10 @@ def create_guards(connection: sa.Connection) -> None:
     create = _sqlite_guards if connection.dialect.name == "sqlite" else _postgres_guards
     for table in GUARDED:
         for statement in create(table):
+            connection.exec_driver_sql(statement)
+    # A database of a version without models' aliases has no history of them.
+    if sa.inspect(connection).has_table(HISTORY):
+        for statement in _history_guards(connection.dialect.name):
             connection.exec_driver_sql(statement)
 
 
@@ -86,3 +91,15 @@ def _postgres_guards(table: str) -> list[str]:
     if table == "stage_runs":
         guards += [refuse("sealed", unless=SEALED), guard("sealed", "UPDATE OF state", "NEW.state = 'done'")]
     return guards
+
+
+def _history_guards(dialect: str) -> list[str]:
+    """The history of aliases is never changed, only added to, and deleted together with a version."""
+    said, trigger = "the history of aliases is append-only", f"{HISTORY}_stay"
+    if dialect == "sqlite":
+        return [f"CREATE TRIGGER {trigger} BEFORE UPDATE ON {HISTORY} BEGIN SELECT RAISE(ABORT, '{said}'); END"]
+    return [
+        f"CREATE OR REPLACE FUNCTION {trigger}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'check_violation'; END $$",
+        f"CREATE TRIGGER {trigger} BEFORE UPDATE ON {HISTORY} FOR EACH ROW EXECUTE FUNCTION {trigger}()",
+    ]

@@ -25,10 +25,10 @@ from t2f.errors import SpecError
 from t2f.settings import PRESETS, Settings, Value, has_effect
 
 ENTRY_POINT_GROUP = "t2f.samplers"
-LISTED = ("grid", "random", "sobol")  # whose trials depend on no result, so all are there from the start
+LISTED = ("grid", "random", "sobol", "grow")  # whose trials depend on no result, so all are there from the start
 LEARNING = ("tpe", "gp", "cmaes")
 BUILT_IN = (*LISTED, *LEARNING)
-OF_SEVERAL_OBJECTIVES = (*LISTED, "tpe", "gp")
+OF_SEVERAL_OBJECTIVES = ("grid", "random", "sobol", "tpe", "gp")
 STARTUP_TRIALS = 10  # that must be known before a model is made of them; the ones before are random, as in Optuna
 PROPOSALS = 10  # of a sampler, that may be repetitions or break a constraint before random ones take their place
 

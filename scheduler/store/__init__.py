@@ -8,6 +8,7 @@ The rules that hold under any crash:
 - A state changes only together with its row in `events`; which changes are legal, triggers know (`states.MOVES`).
 """
 
+from scheduler.store.choices import ChoiceWrites
 from scheduler.store.claims import ClaimWrites
 from scheduler.store.deliveries import Delivery, DeliveryState, DeliveryWrites
 from scheduler.store.leading import LeaderWrites
@@ -19,6 +20,7 @@ from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
     Demand,
+    Fork,
     NewTrial,
     Orders,
     RetryBudget,
@@ -33,6 +35,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Demand",
+    "Fork",
     "NewTrial",
     "Orders",
     "RetryBudget",
@@ -44,6 +47,7 @@ __all__ = [
 
 class Store(
     RetentionWrites,
+    ChoiceWrites,
     ClaimWrites,
     PreemptWrites,
     WorkerWrites,

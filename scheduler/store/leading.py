@@ -9,7 +9,7 @@ from scheduler.store.writes import Writes
 
 class LeaderWrites(Writes):
     def lead(self, holder: str, lease_seconds: float) -> int | None:
-        """The term under which `holder` leads, its lease renewed; None while another one leads."""
+        """The term under which `holder` leads, its lease renewed in time; None while another one leads."""
         with self._transaction() as (connection, now):
             connection.execute(
                 upsert(connection, t.leader)
@@ -19,6 +19,8 @@ class LeaderWrites(Writes):
             row = connection.execute(locked(sa.select(t.leader))).one()
             if row.holder != holder and row.lease_until >= now:
                 return None
+            if row.holder == holder and row.lease_until - now > lease_seconds * 2 / 3:
+                return row.term  # long enough yet: a turn of the loop need not wait for the disk
             term = row.term if row.holder == holder else row.term + 1
             connection.execute(t.leader.update().values(holder=holder, term=term, lease_until=now + lease_seconds))
             return term

@@ -36,6 +36,16 @@ class NewTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fork:
+    """Further trials that begin from one, once for each occasion."""
+
+    trial_id: int
+    at: str  # the occasion: px of the stage after which they begin, or what else `roles.Role.forked` names
+    shared_until: int | None  # px up to which they are on the trial's stage runs; None: on none of them
+    children: Sequence[NewTrial]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demand:
     """A trial wants the last of these stages; the ones before it are its parents, sealed already."""
 

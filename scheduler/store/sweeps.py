@@ -107,7 +107,8 @@ class SweepWrites(TreeWrites):
             if connection.scalar(known.limit(1)) is None:
                 record_event(connection, now, "sweep.exhausted", sweep_id=sweep_id, reason=reason)
 
-    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> None:
+    def _insert_trials(self, connection: sa.Connection, now: float, sweep_id: int, trials: Sequence[NewTrial]) -> int:
+        """The number of the first of them; the others follow."""
         last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
         first = 0 if last is None else last + 1
         left = enumerate(trials, start=first)
@@ -125,6 +126,7 @@ class SweepWrites(TreeWrites):
                 for number, trial in batch
             ]
             connection.execute(t.trials.insert(), rows)
+        return first
 
     def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
         """Whether the sweep was moved: one that has ended meanwhile keeps its state."""

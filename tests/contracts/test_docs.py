@@ -7,6 +7,8 @@ import pytest
 import typer
 
 from scheduler.cli import app
+from scheduler.search.methods import BUILT_IN
+from scheduler.search.told import ToldState
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.sweepfile import KEYS, METRICS, read_sweep
 from t2f.settings import SETTINGS
@@ -94,3 +96,16 @@ def test_the_glossary_has_the_words_of_the_design():
     assert {str(state) for enum in (RunState, TrialState, SweepState) for state in enum} <= set(
         re.findall(r"[a-z]+", text("docs/commands.md"))
     )
+
+
+def test_the_examples_of_the_search_are_sweep_files():
+    examples = re.findall(r"```yaml\n(.*?)```", text("docs/search.md"), re.S)
+    read = [read_sweep(Section(parse_yaml(one, source="docs/search.md"), "docs/search.md"), ROOT) for one in examples]
+    assert [(one.method, len(one.objectives)) for one in read] == [("tpe", 1), ("tpe", 2)]
+    assert len(read[0].constraints) == len(read[0].search.enqueue) == 1
+
+
+def test_every_method_and_state_that_a_sampler_knows_is_explained():
+    page = text("docs/search.md")
+    for word in (*BUILT_IN, *ToldState):
+        assert f"`{word}`" in page, word

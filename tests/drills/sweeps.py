@@ -50,7 +50,9 @@ def submit(home: Home, *, first: int = 160, second: int = 160) -> Sweep:
     resolved = read_sweep(Section(parse_yaml(text, source="drill"), "drill"), Path()).resolve(data, load_judge(data)[1])
     database = home.create()
     submitting.submit_sweep(Store(database), resolved, name="drill", submitted=text, data_name="tiny")
-    return reads.sweep(database, "drill")
+    sweep = reads.sweep(database, "drill")
+    database.close()
+    return sweep
 
 
 def undisturbed_weights(home: Home, sweep: Sweep) -> dict[str, str]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from scheduler import reads
 from scheduler import tables as t
-from scheduler.database import open_database
+from scheduler.database import Database, open_database
 from scheduler.home import Home
 from scheduler.schema import migrate
 from scheduler.states import Outcome, RunState
@@ -41,12 +41,18 @@ def place(home: Path, tmp_path: Path, server: PostgresServer) -> Home:
     return new_home(home, path)
 
 
+@pytest.fixture
+def database(place: Home) -> Iterator[Database]:
+    opened = place.open()
+    yield opened
+    opened.close()
+
+
 @pytest.mark.ray
-def test_a_whole_sweep_and_its_best_model(place, schedulers):
+def test_a_whole_sweep_and_its_best_model(place, database, schedulers):
     sweep = submit(place)
     schedulers.append(Scheduler(place))
     schedulers[0].wait()
-    database = place.open()
     assert database.is_postgres
     assert not (place.path / "t2f.sqlite").exists()
     assert_whole(place, sweep, database)
@@ -56,13 +62,12 @@ def test_a_whole_sweep_and_its_best_model(place, schedulers):
 
 
 @pytest.mark.ray
-def test_the_server_crashes_and_comes_back_while_workers_train(place, schedulers, server):
+def test_the_server_crashes_and_comes_back_while_workers_train(place, database, schedulers, server):
     sweep = submit(place, first=4800, second=2400)
-    database = place.open()
     schedulers.append(Scheduler(place))
     pids = set()
     for after_images in (300, 1200):
-        pids.add(until(lambda least=after_images: busy_worker(database, after_images=least)).pid)
+        pids.add(until(lambda least=after_images: busy_worker(database, after_images=least), 300).pid)
         server.restart("immediate")
         assert schedulers[0].process.poll() is None
     schedulers[0].wait()

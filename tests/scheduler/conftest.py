@@ -18,6 +18,7 @@ from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
 from tests.postgres_server import PostgresServer
 from tests.scheduler.measured import promote, six, six_store, six_template  # noqa: F401 - fixtures
+from tests.scheduler.simulating import begin  # noqa: F401 - a fixture of all tests here
 
 DEMO_LIKE = """
 name: demo-like

@@ -337,7 +337,7 @@ def test_a_dry_run_says_what_the_tree_stands_for(store, resolved):
     tree = submitting.submit_sweep(store, whole, name="s", submitted="", data_name="tiny", dry_run=True)
     assert (tree.trials, tree.stage_runs) == (30, {4: 30})
     assert submitting.notes(whole, tree, None) == [
-        "tpe asks for up to 30 trials as results come in; the tree is that of 30 random ones"
+        "tpe asks for up to 30 trials as results come in; in this tree random ones stand for them"
     ]
     grid = resolved(
         TPE.replace("method: tpe", "method: grid")

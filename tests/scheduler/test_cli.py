@@ -296,3 +296,57 @@ def test_a_model_of_other_shapes_is_refused_before_anything_is_written(own_home,
     assert not (own_home / "t2f.sqlite").exists()
     file.write_text(BUNDLE_SWEEP.replace("model.safetensors", "missing.safetensors"))
     assert "missing.safetensors does not exist" in t2f("sweep", "submit", file, home=own_home, code=2)
+
+
+SEARCH = """
+name: search
+data: {dataset: tiny}
+preset: small
+method: tpe
+metric: [{name: score}, {name: swd}]
+stages: {resolutions: [4, 8], images: [40, 40], batch: 8}
+parameters:
+  generator.learning_rate: {distribution: log_uniform, min: 1e-4, max: 1e-2}
+  loss.name: {values: [wgan-gp, hinge]}
+  loss.r1_gamma: {values: [0.1, 1], when: {loss.name: hinge}}
+budget: {max_trials: 8}
+enqueue: [{generator.learning_rate: 0.002}]
+"""
+
+
+def test_a_search_is_submitted_and_trials_are_enqueued_by_hand(own_home, tmp_path):
+    file = tmp_path / "search.yaml"
+    file.write_text(SEARCH)
+    planned = json.loads(t2f("sweep", "submit", file, "--dry-run", "--json", home=own_home))
+    assert planned["trials"] == 8
+    assert planned["notes"] == [
+        "tpe asks for up to 8 trials as results come in; in this tree random ones stand for them"
+    ]
+    assert "tpe asks for up to 8 trials" in t2f("sweep", "submit", file, home=own_home)
+    setting = ("--set", "loss.r1_gamma=1", "--set", "loss.name=hinge")
+    said = t2f("sweep", "enqueue", "search", *setting, "--dry-run", home=own_home)
+    assert said == "would enqueue loss.name hinge, loss.r1_gamma 1 in search\n"
+    done = json.loads(t2f("sweep", "enqueue", "search", *setting, "--json", home=own_home))
+    assert (done["trial"], done["parameters"]) == ("search/T1", {"loss.name": "hinge", "loss.r1_gamma": 1.0})
+    for given, message in (("loss.r1_gamma=5", "it must be one of 0.1, 1.0"), ("loss.drift=1", "is no parameter of")):
+        assert message in t2f("sweep", "enqueue", "search", "--set", given, home=own_home, code=2)
+    shown = t2f("sweep", "show", "search", home=own_home)
+    assert "rank is the number of the Pareto front of score, swd" in shown
+    found = json.loads(t2f("sweep", "show", "search", "--json", home=own_home))
+    assert found["parameters"] == {
+        "search/T0": {"generator.learning_rate": 0.002},
+        "search/T1": {"loss.name": "hinge", "loss.r1_gamma": 1.0},
+    }
+    assert found["search_ended"] is None
+
+
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_written(own_home, tmp_path):
+    file = tmp_path / "search.yaml"
+    file.write_text(SEARCH)
+    t2f("sweep", "submit", file, home=own_home)
+    file.write_text(SEARCH.replace("name: search", "name: later") + "warm_start: search\n")
+    planned = json.loads(t2f("sweep", "submit", file, "--dry-run", "--json", home=own_home))
+    assert planned["notes"][1] == "0 of 0 results of search are inside this space and used"
+    file.write_text(SEARCH.replace("name: search", "name: later") + "warm_start: nobody\n")
+    assert "there is no sweep 'nobody'" in t2f("sweep", "submit", file, home=own_home, code=2)
+    assert [sweep["name"] for sweep in json.loads(t2f("sweep", "ls", "--json", home=own_home))] == ["search"]

@@ -2,11 +2,13 @@
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
-from scheduler import hook_reads, promoting, reads
+from scheduler import hook_reads, model_reads, promoting, reads
 from scheduler import tables as t
 from scheduler.states import SweepState, TrialState
 from scheduler.store.writes import record_event
+from tests.scheduler.acting import claim
 from tests.scheduler.measured import make_bundle
 
 ALL = {"all": ("sweep.ended", "trial.failed", "model.best")}
@@ -126,3 +128,31 @@ def test_what_is_long_over_is_forgotten_and_what_is_open_is_not(noted, clock):
     noted.spread_outbox(ALL)
     assert states(noted) == [(2, "all", "waiting", 0)]
     assert [kind for kind, _ in outbox(noted)] == ["sweep.ended"]
+
+
+def test_aliases_move_roll_back_and_keep_their_history_on_every_database(store, submit, worker):
+    sweep = submit()
+    job = claim(store, worker)
+    trial = reads.trials(store.database, sweep.id)[0]
+    for version in (1, 2, 3):
+        common = {"trial_id": trial.id, "stage_run_id": job.stage_run_id, "sha256": "x", "by": "ann"}
+        assert store.register_model(name="s", uri=f"u{version}", aliases=["champion"], **common) == version
+    assert store.roll_back_alias("s", "champion", by="bob") == 2
+    assert store.roll_back_alias("s", "champion", by="bob") == 1
+    assert store.roll_back_alias("s", "champion", by="bob") is None
+    assert [move.version for move in model_reads.alias_moves(store.database, "s")] == [1, 2, 3, 2, 1]
+    with pytest.raises(IntegrityError, match="append-only"), store.database.write.begin() as connection:
+        connection.execute(t.alias_moves.update().values(moved_by="mallory"))
+
+
+def test_a_trial_of_ones_own_loop_is_begun_once_and_told_once(store, submit):
+    trial = reads.trials(store.database, submit().id)[1]
+    with store.database.write.begin() as connection:
+        connection.execute(t.trials.update().where(t.trials.c.id == trial.id).values(state=TrialState.WAITING))
+    assert store.begin_trial(trial.id, {"a": 1})
+    assert not store.begin_trial(trial.id, {"a": 2})
+    assert store.tell_trial(trial.id, TrialState.FAILED, reason="x")
+    assert not store.tell_trial(trial.id, TrialState.COMPLETE, values={"score": 0.5})
+    found = reads.trial(store.database, trial.name)
+    assert (found.state, found.parameters, found.told) == ("failed", {"a": 1}, None)
+    assert outbox(store) == [("trial.failed", trial.name)]

@@ -2,10 +2,15 @@
 
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy.exc import DatabaseError
 
 from scheduler import model_reads, promoting, reads, registry
 from scheduler import tables as t
+from scheduler.database import open_database, sqlite_url
+from scheduler.migrations.versions import registry as migration
+from scheduler.schema import migrate
 from t2f.errors import SpecError, UserError
 from tests.scheduler import measured
 
@@ -119,26 +124,19 @@ def test_every_move_is_an_event_in_the_same_transaction(promote, six_store):
     assert {row.sweep_id for row in found} == {reads.sweep(six_store.database, "six").id}
 
 
-def test_aliases_from_before_the_history_can_be_rolled_back_to(six, promote, six_store):
-    """The migration begins the history with what versions have already."""
-    promote("six/T1")
-    moves = model_reads.alias_moves(six_store.database, "six")
-    six_store.database.close()
-    downgrade(six.path / "t2f.sqlite")
-    database = six.open()
-    again = model_reads.alias_moves(database, "six")
-    assert [(move.alias, move.version, move.act) for move in again] == [
-        (move.alias, move.version, move.act) for move in moves
-    ]
+def test_aliases_from_before_the_history_begin_it(tmp_path):
+    """The migration notes what versions have already, so that there is something to roll back to."""
+    database = open_database(sqlite_url(tmp_path / "old.sqlite"))
+    migrate(database, to=migration.down_revision)
+    with database.write.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")  # a version alone is enough here
+        with connection.begin():
+            connection.exec_driver_sql(
+                "INSERT INTO models (id, name, version, trial_id, stage_run_id, uri, sha256, aliases, created) "
+                "VALUES (7, 'six', 2, 1, 1, 'u', 'x', '[\"best\"]', 5.0)"
+            )
+            with Operations.context(MigrationContext.configure(connection)):
+                migration.upgrade()
+            (row,) = connection.execute(sa.select(t.alias_moves)).all()
+    assert (row.model_id, row.alias, row.act, row.moved_by, row.at) == (7, "best", "promoted", "scheduler", 5.0)
     database.close()
-
-
-def downgrade(path) -> None:
-    """Take away what the migration of the registry made, as a database of the version before has it."""
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        for table in ("alias_moves", "deliveries", "outbox"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("ALTER TABLE models DROP COLUMN tags")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-    engine.dispose()

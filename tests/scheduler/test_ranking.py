@@ -1,5 +1,7 @@
 """Ranking: furthest first, then the metric, and nothing that is no number."""
 
+from dataclasses import replace
+
 from scheduler.objectives import Objective
 from scheduler.ranking import Standing, gates_of, rank
 from scheduler.states import TrialState
@@ -63,3 +65,32 @@ def test_gates_are_read_from_the_figures_of_an_evaluation():
     assert gates_of({}) == ()
     assert gates_of({"closed_gates": {"value": 0.0, "low": None, "high": None}}) == ()
     assert gates_of({"closed_gates": {"value": 2.0, "note": "text, collapse"}}) == ("text", "collapse")
+
+
+TWO = [Objective(metric="text", goal="maximize"), Objective(metric="swd", goal="minimize")]
+
+
+def pair(number: int, resolution: int, text: float | None, swd: float | None, *gates: str) -> Standing:
+    return replace(standing(number, resolution, None, gates=gates), values=(text, swd))
+
+
+def test_of_several_objectives_the_rank_is_the_front():
+    found = rank(
+        [
+            pair(0, 32, 0.9, 50.0),
+            pair(1, 32, 0.5, 10.0),
+            pair(2, 32, 0.4, 20.0),  # 1 is better in both
+            pair(3, 32, 0.6, 60.0),  # 0 is better in both
+            pair(4, 16, 1.0, 1.0),  # stopped earlier
+            pair(5, 32, 0.95, None),
+            pair(6, 32, 0.99, 1.0, "copies"),
+        ],
+        TWO,
+    )
+    assert numbers(found) == [(1, 0), (1, 1), (2, 3), (2, 2), (3, 4), (None, 6)]
+    assert [one.front for one in found] == [1, 1, 2, 2, 1, None]
+    assert found[0].standing.value == 0.9, "the best is the member of the front with the best first objective"
+
+
+def test_of_one_objective_there_is_no_front():
+    assert [one.front for one in rank([standing(0, 32, 0.2), standing(1, 32, 0.1)], UP)] == [None, None]

@@ -65,8 +65,8 @@ def test_a_webhook_gets_the_event_signed():
 @pytest.mark.parametrize(
     ("event", "told", "said"),
     [
-        ("sweep.ended", {"sweep": "s", "state": "failed", "error": "x"}, "sweep s is failed: x"),
-        ("sweep.ended", {"sweep": "s", "state": "complete"}, "sweep s is complete"),
+        ("sweep.ended", {"sweep": "s", "state": "failed", "error": "x"}, "sweep s has ended, failed: x"),
+        ("sweep.ended", {"sweep": "s", "state": "complete"}, "sweep s has ended, complete"),
         (
             "model.best",
             {

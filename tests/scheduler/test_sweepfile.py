@@ -107,7 +107,13 @@ def when(condition: dict, **loss) -> dict:
         ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, tpe, gp, cmaes"),
         ("method", "gird", "did you mean 'grid'"),
         ("method", "random", "max_trials is missing"),
-        ("branch", 3, "not supported by this version"),
+        ("branch", 3, "is not allowed with method: grid, which tries every late value already"),
+        ("branch", 0, "branch = 0 is not allowed; it must be a whole number"),
+        ("replicate", {"tops": 3}, "did you mean 'top'"),
+        ("replicate", {"top": 0}, "top = 0 is not allowed"),
+        ("replicate", 3, "replicate = 3 is not allowed"),
+        ("grow", {"population": 4}, "grow is given, but method = 'grid'"),
+        ("method", "grow", "needs a parameter that can change from one stage to the next, and none varies"),
         ("metric/name", "scor", "did you mean 'score'"),
         ("metric/goal", "minimize", "better means maximize"),
         ("stages", None, "'stages' is missing"),
@@ -188,6 +194,7 @@ def when(condition: dict, **loss) -> dict:
         ("early_terminate", {"type": "halfing"}, "did you mean 'halving'"),
         ("early_terminate", {"type": "halving", "eta": 1}, "eta = 1"),
         ("early_terminate", {"type": "halving", "min_stage": 64}, "min_stage = 64 is no stage"),
+        ("early_terminate", {"type": "median", "eta": 3}, "eta has no meaning for type: median"),
         ("budget", {"max_trials": 0}, "max_trials = 0"),
         ("resources", {"num_gpus": 0.5}, "t2f up --num-gpus"),
         ("resources", {"priority": 101}, "priority = 101"),
@@ -204,6 +211,64 @@ def test_mistakes_are_named_with_place_value_and_rule(tiny_data, path, value, me
         read(changed(path, value)).resolve(tiny_data, "j").space.stages({"network.latent": 64})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+GROWING = {
+    **GOOD,
+    "method": "grow",
+    "grow": {"population": 6},
+    "parameters": {
+        "generator.learning_rate": {"distribution": "log_uniform", "min": 1e-4, "max": 1e-2},
+        "network.feature_max": {"values": [8, 16]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grow": {}}, "'population' is missing"),
+        ({"grow": {"population": 1}}, "population = 1 is not allowed"),
+        ({"grow": {"population": 6, "kep": 2}}, "did you mean 'keep'"),
+        ({"grow": {"population": 6, "truncate": 0.2}}, "'truncate' has no meaning for preset: beam"),
+        ({"grow": {"population": 6, "preset": "pbt", "keep": 2}}, "'keep' has no meaning for preset: pbt"),
+        ({"grow": {"population": 6, "preset": "ptb"}}, "did you mean 'pbt'"),
+        ({"grow": {"population": 6, "perturb": [1, 2]}}, "give a list of factors from 0.01 to 100, none of them 1"),
+        ({"grow": {"population": 6, "perturb": 0.2}}, "perturb = 0.2 is not allowed"),
+        ({"grow": {"population": 6, "resample": 2}}, "resample = 2"),
+        ({"grow": {"population": 6, "min_stage": 64}}, "min_stage = 64 is no stage"),
+        ({"budget": {"max_trials": 5}}, "population = 6 is more than budget.max_trials = 5"),
+        ({"early_terminate": {"type": "asha"}}, "early_terminate is not allowed with method: grow"),
+        ({"branch": 2}, "branch = 2 is not allowed with method: grow"),
+        (
+            {"parameters": {"network.feature_max": {"values": [8, 16]}}},
+            "of those that vary, network.feature_max decide the shape of the weights",
+        ),
+    ],
+)
+def test_mistakes_in_growing_are_named(change, message):
+    with pytest.raises(SpecError) as caught:
+        read({**GROWING, **change})
+    assert message in str(caught.value)
+
+
+def test_growing_is_read_and_survives_json(tiny_data):
+    resolved = read({**GROWING, "replicate": {"top": 2, "seeds": 4}}).resolve(tiny_data, "j" * 64)
+    assert (resolved.growing.keep, resolved.growing.children, resolved.replicate.trials) == (4, 3, 8)
+    assert ResolvedSweep.from_json(resolved.to_json()) == resolved
+    stored = resolved.to_json()
+    for field in ("growing", "branch", "replicate"):
+        del stored[field]
+    old = ResolvedSweep.from_json(stored)
+    assert (old.growing, old.branch, old.replicate.trials) == (None, 1, 0), "of a sweep stored before these were words"
+
+
+def test_branches_need_something_that_is_drawn_late():
+    late = {"distribution": "uniform", "min": 1e-4, "max": 1e-2}
+    content = {**GOOD, "method": "random", "budget": {"max_trials": 4}, "branch": 3}
+    with pytest.raises(SpecError, match="needs a parameter that varies from a later stage on"):
+        read({**content, "parameters": {"generator.learning_rate": late}})
+    assert read({**content, "parameters": {"generator.learning_rate": {**late, "from_stage": 8}}}).branch == 3
 
 
 def test_probe_captions_are_read_and_kept(tmp_path):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a_retention"
-down_revision = "r_registry"
+down_revision = "e_rungs"
 
 # A stage run that was sealed once is done again when nobody wants its rebuilding any more; one that was canceled
 # waits where its parent must be rebuilt first.

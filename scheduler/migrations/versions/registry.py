@@ -26,7 +26,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_alias_moves_name_alias", "alias_moves", ["name", "alias"])
     op.create_index("ix_alias_moves_model_id", "alias_moves", ["model_id"])
-    _keep_moves()
     _note_aliases()
     op.create_table(
         "outbox",
@@ -56,26 +55,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("outbox_id", "hook", name=op.f("uq_deliveries_outbox_id_hook")),
     )
     op.create_index("ix_deliveries_hook_state_due", "deliveries", ["hook", "state", "due"])
-
-
-def _keep_moves() -> None:
-    """A trigger that refuses to change a row of the aliases' history."""
-    said = "the history of aliases is append-only"
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            f"""
-            CREATE FUNCTION alias_moves_stay() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION '{said}'; END $$
-            """
-        )
-        op.execute(
-            """
-            CREATE TRIGGER alias_moves_stay BEFORE UPDATE ON alias_moves
-            FOR EACH ROW EXECUTE FUNCTION alias_moves_stay()
-            """
-        )
-        return
-    op.execute(f"CREATE TRIGGER alias_moves_stay BEFORE UPDATE ON alias_moves BEGIN SELECT RAISE(ABORT, '{said}'); END")
 
 
 def _note_aliases() -> None:
