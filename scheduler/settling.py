@@ -103,7 +103,7 @@ def _run_out(store: Store, sweep: Sweep) -> bool:
         for trials in _in_batches(store, changes.trial_ids):
             paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
             _request_evaluations(store, sweep, paths)
-            _end_trials(store, sweep, trials, paths)
+            _end_trials(store, Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs))
         store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
         store.forget_changes(changes.ids)
     return not pending.has_open_trials(store.database, sweep.id)
