@@ -50,7 +50,11 @@ def test_a_fork_shares_what_is_below_and_trains_the_rest(store, ended, worker):
     branch = commands.fork_trial(store, trial(store, "s/T5"), 8, values=LATE_RATE, by="ada")
     assert (branch.name, branch.of, branch.stages) == ("s/T6", "s/T5@8", {4: True, 8: True, 16: False})
     new = trial(store, "s/T6")
-    assert (new.origin, new.skips_rungs, new.parameters) == ("fork", True, trial(store, "s/T5").parameters)
+    assert (new.origin, new.attributes["skips_rungs"], new.parameters) == (
+        "fork",
+        True,
+        trial(store, "s/T5").parameters,
+    )
     assert keys(store, "s/T6")[:2] == keys(store, "s/T5")[:2]
     assert reads.sweep(store.database, "s").state == SweepState.RUNNING, "it is open again"
     run_out(store, worker)
@@ -111,7 +115,7 @@ def test_a_clone_is_judged_as_any_other(store, ended, worker):
     branch = commands.clone_trial(store, trial(store, "s/T5"), values={"generator.learning_rate": 0.003}, by="ada")
     assert branch.stages == {4: True, 8: False, 16: False}
     new = trial(store, branch.name)
-    assert (new.origin, new.skips_rungs) == ("clone", False)
+    assert (new.origin, "skips_rungs" in new.attributes) == ("clone", False)
     assert new.parameters == {"loss.name": "logistic-r1", "generator.learning_rate": 0.003}
     run_out(store, worker)
     assert trial(store, branch.name).state == TrialState.PRUNED
