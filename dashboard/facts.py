@@ -204,7 +204,10 @@ def sweep_rows(connection: Connection, name: str) -> SweepRows:
         paths=paths,
         reasons=reasons(page_reads.ends_of_trials(connection, sweep_row.id)),
         varying=varying_parameters([row.parameters for row in trials]),
-        resolutions=list(sweep_row.resolved["plan"]["resolutions"]),
+        # Trials that were extended go beyond the sweep's own plan.
+        resolutions=sorted(
+            {*sweep_row.resolved["plan"]["resolutions"], *(row.resolution for row in run_rows.values())}
+        ),
     )
 
 

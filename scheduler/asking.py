@@ -17,6 +17,7 @@ from scheduler.search.gaussian import NotYet
 from scheduler.search.methods import LISTED, Exhausted, Sampler, draw_parameters, identities, sampler_of
 from scheduler.search.told import FAILED_PLACE, Measured, Told, ToldState, inside, places
 from scheduler.search_reads import Step
+from scheduler.space import SearchSpace
 from scheduler.states import TrialState
 from scheduler.store import NewTrial, Store
 from scheduler.sweepfile import ResolvedSweep
@@ -36,6 +37,7 @@ class _Memory:
     """What is kept of one sweep between turns; without it everything is only slower."""
 
     sampler: Sampler
+    space: SearchSpace  # that it draws from; an edit of the sweep changes it
     known: dict[tuple[int, int], tuple | None] = field(default_factory=dict)  # (number, parameters) -> identity
     is_exhausted: bool = False
 
@@ -45,10 +47,10 @@ _MEMORIES: WeakKeyDictionary[Store, dict[int, _Memory]] = WeakKeyDictionary()
 
 def _memory(store: Store, sweep: Sweep) -> _Memory:
     memories = _MEMORIES.setdefault(store, {})
-    if sweep.id not in memories:
-        resolved = sweep.resolved
+    resolved = sweep.resolved
+    if sweep.id not in memories or memories[sweep.id].space != resolved.space:
         sampler = sampler_of(resolved.method, resolved.space, objectives=len(resolved.objectives))
-        memories[sweep.id] = _Memory(sampler=sampler)
+        memories[sweep.id] = _Memory(sampler=sampler, space=resolved.space)
     return memories[sweep.id]
 
 
@@ -57,7 +59,8 @@ def wants_more(store: Store, sweep: Sweep) -> bool:
     if sweep.resolved.method in LISTED:
         return False
     memory = _MEMORIES.get(store, {}).get(sweep.id)
-    return not (memory is not None and memory.is_exhausted) and _left(store.database, sweep) > 0
+    is_exhausted = memory is not None and memory.space == sweep.resolved.space and memory.is_exhausted
+    return not is_exhausted and _left(store.database, sweep) > 0
 
 
 def _left(database: Database, sweep: Sweep) -> int:

@@ -16,6 +16,7 @@ from scheduler import model_reads, reads
 from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
 from scheduler.finalists import fresh_text, model_standing, place_of
+from scheduler.gc_cli import gc_command
 from scheduler.home import Home
 from scheduler.hooks_cli import hooks_app
 from scheduler.hooksfile import read_hooks
@@ -26,9 +27,9 @@ from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
 from scheduler.postgres import is_away
 from scheduler.registry import BEST
-from scheduler.sweep_cli import sweep_app
+from scheduler.reproduce_cli import trial_app
+from scheduler.sweep_acts_cli import sweep_app
 from scheduler.sweepfile import read_sweep_file
-from scheduler.trial_cli import trial_app
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
@@ -64,6 +65,7 @@ app.command("rank")(rank_command)
 app.command("promote")(promote_command)
 app.command("card")(card_command)
 app.command("timelapse")(timelapse_command)
+app.command("gc")(gc_command)
 
 
 @app.callback()

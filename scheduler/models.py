@@ -9,7 +9,6 @@ from scheduler import model_reads, reads, registry
 from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.reads import StageRun, Sweep, Trial
-from scheduler.states import RunState
 from t2f.card import card_of, scored_on
 from t2f.data import PreparedData
 from t2f.errors import DataError, UserError
@@ -36,7 +35,7 @@ class NamedModels:
             raise UserError(f"the sweep {name!r} has no best model yet; it is {sweep.state}; name one of its trials")
         trial, sweep, run = sealed_run(database, name)
         checkpoint = reads.sealed_checkpoint(database, run.id)
-        uri = bundle_uri(sweep, trial, run, checkpoint)
+        uri = bundle_uri(sweep, trial, run)
         if not (place.files / uri).exists():
             make_model_bundle(place, sweep, trial, run, checkpoint)
         return place.files / uri
@@ -110,7 +109,8 @@ def _sealed_path(database: Database, name: str) -> tuple[Trial, Sweep, list[Stag
     trial = reads.trial(database, name)
     sweep = reads.sweep(database, trial.sweep_name)
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])
-    sealed = [run for run in path if run.state == RunState.DONE]
+    # Also one that is just being rebuilt: its averaged weights are there.
+    sealed = [run for run in path if run.weights_sha256 is not None]
     if not sealed:
         raise UserError(f"{trial.name} is {trial.state} and has no sealed stage yet; see `t2f trial show {trial.name}`")
     return trial, sweep, sealed
@@ -127,8 +127,9 @@ def sweep_data(place: Home, sweep: Sweep) -> PreparedData:
     return data
 
 
-def bundle_uri(sweep: Sweep, trial: Trial, run: StageRun, checkpoint: sa.Row) -> str:
-    return f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{checkpoint.sha256[:12]}.safetensors"
+def bundle_uri(sweep: Sweep, trial: Trial, run: StageRun) -> str:
+    """Named by the weights, not by the checkpoint's file, which is another one once its state is collected."""
+    return f"models/{sweep.name}/T{trial.number}-{run.resolution}px-{run.weights_sha256[:12]}.safetensors"
 
 
 def make_model_bundle(place: Home, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: sa.Row) -> tuple[str, str]:
@@ -136,7 +137,7 @@ def make_model_bundle(place: Home, sweep: Sweep, trial: Trial, run: StageRun, ch
     # The command line starts without torch.
     from workers.bundles import make_bundle
 
-    data, uri = sweep_data(place, sweep), bundle_uri(sweep, trial, run, checkpoint)
+    data, uri = sweep_data(place, sweep), bundle_uri(sweep, trial, run)
     sha256 = make_bundle(
         place.path,
         data=data,

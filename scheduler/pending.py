@@ -101,7 +101,7 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
             trials.state.label("trial_state"),
             _skips_rungs().label("skips_rungs"),
             runs.id.label("stage_run_id"),
-            runs.state,
+            sa.case((runs.weights_sha256.is_not(None), str(RunState.DONE)), else_=runs.state).label("state"),
             evaluations.state.label("evaluation_state"),
             (~sa.exists(sa.select(later.c.id).where(later.c.trial_id == trials.id, later.c.stage > stage))).label(
                 "is_newest"
@@ -111,7 +111,7 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
         .join(t.stage_runs, runs.id == demands.stage_run_id)
         .join(t.trials, trials.id == demands.trial_id)
         .outerjoin(t.evaluations, evaluated)
-        .where(demands.sweep_id == sweep.id, demands.stage == stage, runs.state.in_(ENDED))
+        .where(demands.sweep_id == sweep.id, demands.stage == stage, _has_ended())
         .order_by(trials.number)
     )
     values = (
@@ -129,8 +129,8 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
         .where(
             demands.trial_id == trials.id,
             demands.stage == stage,
-            runs.state.in_(ENDED),
-            sa.or_(runs.state != RunState.DONE, evaluations.state.in_(ENDED)),
+            _has_ended(),
+            sa.or_(runs.weights_sha256.is_(None), evaluations.state.in_(ENDED)),
         )
         .correlate(t.trials)
     )
@@ -162,3 +162,8 @@ def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
 
 def _skips_rungs() -> sa.ColumnElement[bool]:
     return sa.func.coalesce(t.trials.c.attributes["skips_rungs"].as_boolean(), sa.false())
+
+
+def _has_ended() -> sa.ColumnElement[bool]:
+    """What was sealed stays so while its collected state is rebuilt."""
+    return sa.or_(t.stage_runs.c.state.in_(ENDED), t.stage_runs.c.weights_sha256.is_not(None))

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from scheduler import promoting, reads, settling
+from scheduler.collecting import CollectorThread
 from scheduler.database import Database
 from scheduler.delivering import HookThreads
 from scheduler.home import Home
@@ -73,6 +74,7 @@ class Runner:
         self._hooks = hooks
         self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._term: int | None = None
+        self._collector = CollectorThread(Home(path=settings.home), store)
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
         while True:
@@ -107,6 +109,7 @@ class Runner:
                 promoting.promote_best(self._store, sweep, self._make_bundle)
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
+        self._collector.turn()
         self._hooks.spread()
 
     def _data_folder(self, sweep: Sweep) -> Path:
@@ -145,6 +148,7 @@ class Runner:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""
         self._hooks.stop()
         self._pool.stop()
+        self._collector.close()
         if self._term is not None:
             self._store.resign(self._holder, self._term)
 

@@ -31,6 +31,8 @@ def settle(store: Store, sweep: Sweep) -> bool:
     True once no trial is open any more: the sweep can be ended.
     """
     database = store.database
+    if sweep.state == SweepState.STOPPING:
+        return _run_out(store, sweep)
     if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
     spent = budgets.spent_budget(database, sweep, store.now())
@@ -94,6 +96,19 @@ def _fork(store: Store, sweep: Sweep, forks: Sequence[Fork]) -> bool:
     return bool(forks)
 
 
+def _run_out(store: Store, sweep: Sweep) -> bool:
+    """Settle a sweep that was stopped: what is sealed is measured, and nothing more is begun."""
+    changes = pending.changes(store.database, sweep.id)
+    if changes.ids or changes.trial_ids:
+        for trials in _in_batches(store, changes.trial_ids):
+            paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+            _request_evaluations(store, sweep, paths)
+            _end_trials(store, Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs))
+        store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
+        store.forget_changes(changes.ids)
+    return not pending.has_open_trials(store.database, sweep.id)
+
+
 def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]:
     left = iter(trial_ids)
     while batch := list(islice(left, BATCH)):
@@ -148,8 +163,10 @@ def _end_trials(store: Store, rows: Rows) -> frozenset[int]:
         if not trial.is_open or not path:
             continue
         last = path[-1]
-        if last.state in ENDS:
-            ends.setdefault(last.error, {})[trial.id] = ENDS[last.state]
+        # One before the last breaks where its state was collected and is being rebuilt.
+        broken = next((run for run in path if run.state in ENDS), None)
+        if broken is not None:
+            ends.setdefault(broken.error, {})[trial.id] = ENDS[broken.state]
         elif last.state == RunState.DONE and last.evaluation is not None:
             if last.evaluation.state == RunState.FAILED:
                 ends.setdefault(last.evaluation.error, {})[trial.id] = TrialState.FAILED
@@ -268,14 +285,17 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
 
 
 def end_sweep(store: Store, sweep: Sweep) -> None:
-    """Mark a settled sweep as complete, as stopped by its budget, or as failed where no trial came to a result."""
+    """Mark a settled sweep as complete, as stopped, or as failed where no trial came to a result.
+
+    A sweep that was given another trial meanwhile is left open.
+    """
     states = set(reads.trial_counts(store.database, sweep.id))
     spent = reads.sweep(store.database, sweep.name).spent
     if spent is not None and states - {TrialState.COMPLETE}:
-        store.set_sweep_state(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
+        store.end_sweep(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
     elif states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
-        store.set_sweep_state(sweep.id, SweepState.COMPLETE)
+        store.end_sweep(sweep.id, SweepState.COMPLETE)
     elif states == {TrialState.CANCELED}:
-        store.set_sweep_state(sweep.id, SweepState.CANCELED)
+        store.end_sweep(sweep.id, SweepState.CANCELED)
     else:
-        store.set_sweep_state(sweep.id, SweepState.FAILED, error="no trial came to a result; see its trials")
+        store.end_sweep(sweep.id, SweepState.FAILED, error="no trial came to a result; see its trials")

@@ -9,6 +9,7 @@ from enum import StrEnum
 class SweepState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"  # no new stage runs are started for it
+    STOPPING = "stopping"  # what runs is finished, then it ends as stopped
     COMPLETE = "complete"
     STOPPED = "stopped"  # ended early, by a person or its budget
     CANCELED = "canceled"
@@ -80,12 +81,17 @@ MOVES: frozenset[tuple[RunState, RunState]] = frozenset(
         (RunState.RUNNING, RunState.CANCELING),
         (RunState.CANCELING, RunState.CANCELED),  # acknowledged, or its lease ran out
         (RunState.DONE, RunState.READY),  # its full state was collected and is needed again
+        (RunState.WAITING, RunState.DONE),  # ... and no longer is: what was sealed stays sealed
+        (RunState.READY, RunState.DONE),
+        (RunState.CANCELING, RunState.DONE),
+        (RunState.CANCELED, RunState.WAITING),  # a new demand came, and its parent must be rebuilt first
         (RunState.FAILED, RunState.READY),  # a person's retry
         (RunState.DIVERGED, RunState.READY),
     }
 )
 
-OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)
+OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED, SweepState.STOPPING)
+WANTING_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)  # those that still want new stages
 OPEN_TRIALS = (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
 
 ACTIVE = (RunState.LEASED, RunState.RUNNING, RunState.CANCELING)

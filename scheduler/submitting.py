@@ -1,14 +1,11 @@
 """Submitting a sweep: its first trials, the stage tree that they come down to, and the rows."""
 
 import getpass
-import importlib.metadata
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
@@ -19,6 +16,7 @@ from scheduler.forecast import Forecast, forecast
 from scheduler.forms import StageForms
 from scheduler.home import Home
 from scheduler.later import Counts, with_later_trials
+from scheduler.provenance import provenance
 from scheduler.search.listed import combinations, distinct, grid, grid_size
 from scheduler.search.methods import LISTED
 from scheduler.search.ranges import draw
@@ -240,23 +238,3 @@ def submit_sweep(
     except IntegrityError as error:
         raise taken from error
     return tree
-
-
-def provenance() -> dict[str, Any]:
-    """The code that a sweep was submitted with: commit, whether it was changed, package versions."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    status = git("status", "--porcelain", "--untracked-files=no")
-    packages = ("t2f", "torch", "numpy", "pillow", "ray", "sqlalchemy")
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
-        "packages": {package: importlib.metadata.version(package) for package in packages},
-    }

@@ -1,4 +1,4 @@
-"""The commands `t2f sweep`: submit, list, show, enqueue, pause, resume, cancel."""
+"""The commands `t2f sweep` that submit, list and show; `sweep_acts_cli.py` has those that act on one."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +30,7 @@ from t2f.evaluate_cli import judge_line
 from t2f.settings import Value
 from t2f.trainfile import read_override
 
-sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, list, show, enqueue, pause, resume, cancel.")
+sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
 
 
 @sweep_app.command("submit")
@@ -244,27 +244,3 @@ def sweep_enqueue(
         return
     values = ", ".join(f"{setting} {value_text(value)}" for setting, value in parameters.items())
     console.print(f"would enqueue {values} in {name}" if dry_run else f"{trial}: enqueued with {values}")
-
-
-@sweep_app.command("pause")
-def sweep_pause(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """Start no new stage runs of a sweep; what runs goes on."""
-    store = Store(Home(path=home).open())
-    commands.pause_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: paused")
-
-
-@sweep_app.command("resume")
-def sweep_resume(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """Go on with a paused sweep."""
-    store = Store(Home(path=home).open())
-    commands.resume_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: running")
-
-
-@sweep_app.command("cancel")
-def sweep_cancel(name: str, home: HomeOption = DEFAULT_HOME) -> None:
-    """End a sweep now; stage runs that other sweeps want go on."""
-    store = Store(Home(path=home).open())
-    commands.cancel_sweep(store, reads.sweep(store.database, name))
-    console.print(f"{name}: canceled")

@@ -166,6 +166,7 @@ checkpoints = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sealed", Integer, nullable=False),  # 1: the stage's end
     Column("created", Float, nullable=False),
+    Column("content", String(10), nullable=False, server_default="state"),  # or "ema": the rest was collected
     UniqueConstraint("stage_run_id", "attempt", "images"),
 )
 

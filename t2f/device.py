@@ -1,12 +1,9 @@
 """Which device a training uses, and the class of machines that give the same bits."""
 
-import platform
-from functools import cache
-from pathlib import Path
-
 import torch
 
 from t2f.errors import SpecError
+from t2f.processor import cpu_model
 
 
 def configure(*, threads: int) -> None:
@@ -34,14 +31,3 @@ def numerics_class(device: torch.device, *, precision: str = "fp32", devices: in
         model, level, threads = cpu_model(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
     count = f"{devices} device{'s' if devices > 1 else ''}"
     return f"{model} | {level} | torch {torch.__version__} | {threads} threads | {precision} | {count}"
-
-
-@cache
-def cpu_model() -> str:
-    """The processor's name as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

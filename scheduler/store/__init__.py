@@ -15,6 +15,7 @@ from scheduler.store.leading import LeaderWrites
 from scheduler.store.models import ModelWrites
 from scheduler.store.own_loop import OwnLoopWrites
 from scheduler.store.preempting import PreemptWrites
+from scheduler.store.retention import RetentionWrites
 from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
@@ -45,6 +46,7 @@ __all__ = [
 
 
 class Store(
+    RetentionWrites,
     ChoiceWrites,
     ClaimWrites,
     PreemptWrites,

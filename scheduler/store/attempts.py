@@ -10,9 +10,17 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import upsert
 from scheduler.states import Outcome, RunState
-from scheduler.store.rows import MAX_BACKOFF_SECONDS, RETRIED, CheckpointRow, Orders, RetryBudget
+from scheduler.store.rows import (
+    MAX_BACKOFF_SECONDS,
+    REBUILDING,
+    RETRIED,
+    STATE,
+    CheckpointRow,
+    Orders,
+    RetryBudget,
+)
 from scheduler.store.tree import TreeWrites
-from scheduler.store.writes import update_row
+from scheduler.store.writes import record_event, update_row
 
 # Attempts that count against the infrastructure budget; Outcome.ERROR counts against the code's.
 MACHINE_FAULTS = (Outcome.LOST, Outcome.HUNG, Outcome.OOM, Outcome.INFRASTRUCTURE)
@@ -89,6 +97,9 @@ class AttemptWrites(TreeWrites):
         """The stage's end: its last checkpoint, its hash and its state in one transaction."""
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt, RunState.RUNNING)
+            was_sealed = row.weights_sha256 is not None
+            if was_sealed and not self._rebuilt(connection, now, row, weights_sha256, seconds):
+                return
             _insert_checkpoint(connection, now, stage_run_id, attempt, images, uri, sha256, num_bytes, sealed=True)
             _update_attempt(connection, stage_run_id, attempt, ended=now, outcome=Outcome.DONE)
             self._move(
@@ -101,6 +112,39 @@ class AttemptWrites(TreeWrites):
                 weights_sha256=weights_sha256,
                 error=None,
             )
+            if was_sealed:
+                self._wake_waiting(connection, now)
+
+    def _rebuilt(self, connection: sa.Connection, now: float, row: sa.Row, weights_sha256: str, seconds: float) -> bool:
+        """Take note of a collected stage run that was trained again; False where it must not stand for the first one.
+
+        Other bits in the same class of numerics would put what is trained from here on something that was never
+        measured: the stage run fails, and the weights that were kept stay. Across classes other bits are expected.
+        """
+        classes = _numerics_classes(connection, row.id)
+        same = row.weights_sha256 == weights_sha256
+        hashes = {"sealed": row.weights_sha256, "rebuilt": weights_sha256}
+        record_event(
+            connection,
+            now,
+            "stage_run.rebuilt" if same else "stage_run.rebuilt_differently",
+            stage_run_id=row.id,
+            numerics_classes=sorted(classes),
+            **hashes,
+        )
+        if not same and len(classes) == 1:
+            error = (
+                f"rebuilt with other weights ({weights_sha256[:12]}...) than it was sealed with "
+                f"({row.weights_sha256[:12]}...) in the same class of numerics ({min(classes)}), where the same recipe "
+                "must give the same bits; the averaged weights that were kept are still there"
+            )
+            self._end_attempt(connection, now, row, Outcome.ERROR, error)
+            self._move(connection, now, row.id, RunState.FAILED, error=error, seconds=row.seconds + seconds)
+            return False
+        connection.execute(
+            t.checkpoints.delete().where(t.checkpoints.c.stage_run_id == row.id, t.checkpoints.c.sealed == 1)
+        )
+        return True
 
     def report_preempted(self, stage_run_id: int, attempt: int) -> None:
         """The worker left after a checkpoint, as ordered: no retry is used up."""
@@ -134,7 +178,7 @@ class AttemptWrites(TreeWrites):
         with self._transaction() as (connection, now):
             row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt, RunState.CANCELING)
             self._end_attempt(connection, now, row, Outcome.CANCELED, None)
-            self._move(connection, now, stage_run_id, RunState.CANCELED, seconds=_spent(connection, row, now))
+            self._give_up(connection, now, row, seconds=_spent(connection, row, now))
             self._follow_demands(connection, now, stage_run_id)
 
     def _end_attempt(
@@ -165,7 +209,7 @@ class AttemptWrites(TreeWrites):
         self._end_attempt(connection, now, row, outcome, error)
         spent = _spent(connection, row, now)
         if row.state == RunState.CANCELING:
-            self._move(connection, now, row.id, RunState.CANCELED, seconds=spent)
+            self._give_up(connection, now, row, seconds=spent)
             self._follow_demands(connection, now, row.id)
             return
         lost = sum(attempt.outcome in MACHINE_FAULTS for attempt in previous)
@@ -217,14 +261,29 @@ def _spent(connection: sa.Connection, row: sa.Row, now: float) -> float:
     return row.seconds + (now - started if started else 0.0)
 
 
+def _numerics_classes(connection: sa.Connection, stage_run_id: int) -> set[str]:
+    """The classes of numerics of all attempts at a stage run and at what it was trained on."""
+    found: set[str] = set()
+    current: int | None = stage_run_id
+    while current is not None:
+        attempts = sa.select(t.attempts.c.numerics_class).where(
+            t.attempts.c.stage_run_id == current, t.attempts.c.numerics_class.is_not(None)
+        )
+        found |= set(connection.scalars(attempts))
+        current = connection.scalar(sa.select(t.stage_runs.c.parent_id).where(t.stage_runs.c.id == current))
+    return found
+
+
 def checkpoints_of(
-    connection: sa.Connection, stage_run_id: int, *, sealed_only: bool = False
+    connection: sa.Connection, stage_run_id: int, *, sealed_only: bool = False, whole_only: bool = False
 ) -> tuple[CheckpointRow, ...]:
-    """A stage run's checkpoints, the one with most images first."""
+    """A stage run's checkpoints, the one with most images first; whole_only: those that a training can go on from."""
     checkpoints = t.checkpoints.c
     statement = sa.select(t.checkpoints).where(checkpoints.stage_run_id == stage_run_id)
     if sealed_only:
         statement = statement.where(checkpoints.sealed == 1)
+    if whole_only:
+        statement = statement.where(checkpoints.content == STATE)
     rows = connection.execute(statement.order_by(checkpoints.images.desc(), checkpoints.attempt.desc())).all()
     return tuple(CheckpointRow(images=row.images, uri=row.uri, sha256=row.sha256, num_bytes=row.bytes) for row in rows)
 
@@ -246,10 +305,10 @@ def _insert_checkpoint(
 
 
 def _forgiven(connection: sa.Connection, stage_run_id: int) -> int:
-    """The number of the last attempt before a person's latest retry; 0 where there was none."""
+    """The number of the last attempt before a person's latest retry or the latest rebuilding; 0 without any."""
     payload = connection.scalar(
         sa.select(t.events.c.payload)
-        .where(t.events.c.stage_run_id == stage_run_id, t.events.c.kind == RETRIED)
+        .where(t.events.c.stage_run_id == stage_run_id, t.events.c.kind.in_((RETRIED, REBUILDING)))
         .order_by(t.events.c.id.desc())
         .limit(1)
     )

@@ -78,7 +78,7 @@ class ClaimWrites(TreeWrites):
     def _training(self, connection: sa.Connection, run: sa.Row, attempt: sa.Row, lease_seconds: float) -> Assignment:
         parent = None
         if run.parent_id is not None:
-            parent = checkpoints_of(connection, run.parent_id, sealed_only=True)[0]
+            parent = checkpoints_of(connection, run.parent_id, sealed_only=True, whole_only=True)[0]
         sweep = connection.execute(_SWEEP, {"sweep_id": attempt.sweep_id}).one()
         return Assignment(
             kind="train",
@@ -92,7 +92,7 @@ class ClaimWrites(TreeWrites):
             resolution=run.resolution,
             stage=run.stage,
             parent=parent,
-            checkpoints=checkpoints_of(connection, run.id) if run.attempt > 1 else (),
+            checkpoints=checkpoints_of(connection, run.id, whole_only=True) if run.attempt > 1 else (),
             lease_seconds=lease_seconds,
             checkpoint_seconds=sweep.checkpoint_seconds,
             data_name=sweep.data_name,

@@ -59,7 +59,7 @@ def choose_stage_run(connection: sa.Connection, now: float, warm_parent: int | N
 
 
 def standings(connection: sa.Connection, now: float) -> list[Standing]:
-    """The running sweeps that have something ready."""
+    """The sweeps that have something ready, and are running or finish what they began."""
     return [
         Standing(
             sweep_id=row.id,
@@ -108,7 +108,7 @@ _STANDINGS = sa.select(
     .where(_runs.state.in_(_active), _runs.sweep_id == t.sweeps.c.id)
     .scalar_subquery()
     .label("devices"),
-).where(t.sweeps.c.state == str(SweepState.RUNNING))
+).where(t.sweeps.c.state.in_([str(SweepState.RUNNING), str(SweepState.STOPPING)]))
 _LOCK_SWEEP = locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")))
 
 _candidates = (

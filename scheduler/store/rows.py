@@ -1,6 +1,6 @@
 """What goes into the store and comes out of it: plain values, some of which travel to workers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -9,6 +9,10 @@ from typing import Any
 MAX_BACKOFF_SECONDS = 60.0
 # The event of a person's retry: the attempts before it no longer count against any budget.
 RETRIED = "stage_run.retried"
+# The event of a sealed stage run whose state was collected and is wanted again; faults before it do not count either.
+REBUILDING = "stage_run.rebuilding"
+# A checkpoint's content: everything to go on from, or the averaged weights alone.
+STATE, EMA = "state", "ema"
 
 
 class StaleAttempt(RuntimeError):  # noqa: N818 - a name for what happened, not for an error of the caller
@@ -101,3 +105,9 @@ class RetryBudget:
 
     infrastructure: int = 10
     code: int = 1
+
+
+def batches(ids: Sequence[int], size: int = 500) -> Iterator[tuple[int, ...]]:
+    """The ids in their order, so many at a time: a statement takes a limited number of values."""
+    for first in range(0, len(ids), size):
+        yield tuple(ids[first : first + size])

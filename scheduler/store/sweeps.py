@@ -1,4 +1,4 @@
-"""Sweeps and trials: submitted, paused, canceled, ended, tried again."""
+"""Sweeps: submitted, paused, stopped, canceled, edited, ended."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -8,9 +8,8 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.states import OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
-from scheduler.store.evaluations import move_evaluation
-from scheduler.store.rows import RETRIED, NewTrial
+from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
+from scheduler.store.rows import NewTrial
 from scheduler.store.tree import BATCH, TreeWrites
 from scheduler.store.writes import note_changes, record_event
 
@@ -76,7 +75,7 @@ class SweepWrites(TreeWrites):
         with self._transaction() as (connection, now):
             lock_sweep(connection, t.sweeps.c.id == sweep_id)
             state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
-            if state not in OPEN_SWEEPS:
+            if state not in WANTING_SWEEPS:
                 return None
             self._insert_trials(connection, now, sweep_id, [trial])
             number = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
@@ -156,22 +155,148 @@ class SweepWrites(TreeWrites):
         return bool(moved.rowcount)
 
     def set_sweep_paused(self, sweep_id: int, *, paused: bool, error: str | None = None) -> bool:
-        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was still open.
+        """Pause or resume a sweep together with all it wants, what runs goes on; whether it was running or paused.
 
         error: why it must pause, where no person wished it.
         """
         state = SweepState.PAUSED if paused else SweepState.RUNNING
         with self._transaction() as (connection, now):
-            if not self._move_sweep(connection, now, sweep_id, state, error=error):
+            if not self._move_sweep(connection, now, sweep_id, state, error=error, only_from=WANTING_SWEEPS):
                 return False
+            # A trial that is paused by itself stays so when its sweep goes on.
+            going = sa.select(t.trials.c.id).where(
+                t.trials.c.id == t.demands.c.trial_id, t.trials.c.state != TrialState.PAUSED
+            )
             touched = connection.scalars(
                 t.demands.update()
-                .where(t.demands.c.sweep_id == sweep_id)
+                .where(t.demands.c.sweep_id == sweep_id, going.exists())
                 .values(paused=int(paused))
                 .returning(t.demands.c.stage_run_id)
             ).all()
             self._follow_demands(connection, now, *sorted(set(touched)))
             return True
+
+    def stop_sweep(self, sweep_id: int, *, reason: str) -> bool:
+        """Let a sweep want nothing more: what runs is finished, all else ends; whether it was running or paused."""
+        with self._transaction() as (connection, now):
+            if not self._move_sweep(
+                connection, now, sweep_id, SweepState.STOPPING, error=reason, only_from=WANTING_SWEEPS
+            ):
+                return False
+            # A trial whose last stage is sealed may be complete, which settling knows; it comes after this.
+            self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=False)
+            # What was begun is finished, even where a pause held it up.
+            begun = connection.scalars(
+                t.demands.update()
+                .where(t.demands.c.sweep_id == sweep_id, t.demands.c.paused == 1)
+                .values(paused=0)
+                .returning(t.demands.c.stage_run_id)
+            ).all()
+            self._follow_demands(connection, now, *sorted(set(begun)))
+            return True
+
+    def end_idle_trials(self, sweep_id: int, *, reason: str) -> None:
+        """End the trials of a stopping sweep of which nothing runs or is measured any more."""
+        with self._transaction() as (connection, now):
+            state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
+            if state == SweepState.STOPPING:
+                self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=True)
+
+    def _end_idle_trials(
+        self, connection: sa.Connection, now: float, sweep_id: int, reason: str, *, sealed_too: bool
+    ) -> None:
+        """Trials with a sealed stage are pruned there, as at a rung; those without any are canceled.
+
+        A stage run that its trial has begun to train counts as running although its worker was lost.
+        """
+        unmeasured = (
+            sa.select(t.evaluations.c.id)
+            .where(
+                t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.state.in_((RunState.READY, *ACTIVE))
+            )
+            .exists()
+        )
+        measured = sa.select(t.evaluations.c.id).where(t.evaluations.c.stage_run_id == t.stage_runs.c.id).exists()
+        busy = sa.or_(
+            t.stage_runs.c.state.in_(ACTIVE),
+            sa.and_(t.stage_runs.c.state.in_((RunState.READY, RunState.WAITING)), t.stage_runs.c.attempt > 0),
+            sa.and_(t.stage_runs.c.state == RunState.DONE, sa.or_(unmeasured, sa.not_(measured))),
+        )
+        wanted = connection.execute(
+            sa.select(
+                t.trials.c.id,
+                sa.func.coalesce(sa.func.sum(sa.case((busy, 1), else_=0)), 0).label("busy"),
+                sa.func.count(t.stage_runs.c.weights_sha256).label("sealed"),
+                sa.func.count(t.stage_runs.c.id).label("stage_runs"),
+            )
+            .select_from(t.trials)
+            .outerjoin(t.demands, t.demands.c.trial_id == t.trials.c.id)
+            .outerjoin(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
+            .where(t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS))
+            .group_by(t.trials.c.id)
+        ).all()
+        ends: dict[int, TrialState] = {}
+        for trial in wanted:
+            is_sealed = trial.stage_runs > 0 and trial.sealed == trial.stage_runs
+            if not trial.busy and (sealed_too or not is_sealed):
+                ends[trial.id] = TrialState.PRUNED if trial.sealed else TrialState.CANCELED
+        self._move_trials(connection, now, ends, reason)
+
+    def end_sweep(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
+        """End a sweep of which no trial is open; False where one is, since somebody added it meanwhile.
+
+        One that was stopped ends as stopped, with the reason it was stopped for.
+        """
+        with self._transaction() as (connection, now):
+            sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one()
+            still_open = sa.select(t.trials.c.id).where(
+                t.trials.c.sweep_id == sweep_id, t.trials.c.state.in_(OPEN_TRIALS)
+            )
+            if connection.execute(still_open.limit(1)).one_or_none() is not None:
+                return False
+            if sweep.state == SweepState.STOPPING:
+                state, error = SweepState.STOPPED, sweep.error
+            return self._move_sweep(connection, now, sweep_id, state, error=error)
+
+    def edit_sweep(
+        self,
+        sweep_id: int,
+        *,
+        before: Mapping[str, Any],
+        resolved: Mapping[str, Any],
+        trials: Sequence[NewTrial],
+        goes_on: bool,
+        changes: Mapping[str, Any],
+        by: str,
+    ) -> bool:
+        """Change what a sweep is from now on, and add trials; False where it is no longer what `before` says.
+
+        goes_on: an ended sweep is open again. Stage runs that exist are untouched, but for their priority.
+        """
+        with self._transaction() as (connection, now):
+            sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one_or_none()
+            if sweep is None or sweep.resolved != before or sweep.state == SweepState.STOPPING:
+                return False
+            queue = {"share": resolved.get("share", 1.0), "max_workers": resolved.get("max_workers")}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved, **queue))
+            note_changes(connection, [{"sweep_id": sweep_id}])
+            record_event(connection, now, "sweep.edited", sweep_id=sweep_id, by=by, changes=changes, trials=len(trials))
+            self._insert_trials(connection, now, sweep_id, trials)
+            if goes_on:
+                self._reopen(connection, now, sweep_id)
+            if resolved["priority"] != before["priority"]:
+                touched = connection.scalars(
+                    t.demands.update()
+                    .where(t.demands.c.sweep_id == sweep_id)
+                    .values(priority=resolved["priority"])
+                    .returning(t.demands.c.stage_run_id)
+                ).all()
+                self._follow_demands(connection, now, *sorted(set(touched)))
+            return True
+
+    def _reopen(self, connection: sa.Connection, now: float, sweep_id: int) -> None:
+        ended = [state for state in SweepState if state not in OPEN_SWEEPS]
+        self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
 
     def set_spent(self, sweep_id: int, spent: str | None) -> None:
         """Which budget is spent, None once none is any more; the whole sweep is looked at again."""
@@ -236,57 +361,6 @@ class SweepWrites(TreeWrites):
         with self._transaction() as (connection, _):
             while batch := list(islice(left, BATCH)):
                 connection.execute(t.changes.delete().where(t.changes.c.id.in_(batch)))
-
-    def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
-        """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
-
-        Its sweep is open again, and the faults so far no longer count against the retry budgets.
-        """
-        broken = (TrialState.FAILED, TrialState.DIVERGED)
-        with self._transaction() as (connection, now):
-            lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
-            sweep_id = connection.execute(
-                t.trials.update()
-                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken))
-                .values(state=TrialState.RUNNING, ended=None)
-                .returning(t.trials.c.sweep_id)
-            ).scalar_one_or_none()
-            if sweep_id is None:
-                return False
-            ended = [state for state in SweepState if state not in OPEN_SWEEPS]
-            self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
-            last = connection.execute(
-                locked(
-                    sa.select(t.stage_runs)
-                    .join(t.demands, t.demands.c.stage_run_id == t.stage_runs.c.id)
-                    .where(t.demands.c.trial_id == trial_id)
-                    .order_by(t.stage_runs.c.stage.desc())
-                    .limit(1),
-                    of=t.stage_runs,
-                )
-            ).one_or_none()
-            if last is not None:
-                self._retry_stage_run(connection, now, last, evaluation_key)
-            record_event(connection, now, "trial.retried", sweep_id=sweep_id, trial_id=trial_id)
-            note_changes(connection, [{"sweep_id": sweep_id, "trial_id": trial_id}])
-            return True
-
-    def _retry_stage_run(self, connection: sa.Connection, now: float, run: sa.Row, evaluation_key: str) -> None:
-        if run.state in (RunState.FAILED, RunState.DIVERGED):
-            record_event(connection, now, RETRIED, stage_run_id=run.id, after_attempt=run.attempt)
-            self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
-            self._follow_demands(connection, now, run.id)
-        failed = connection.execute(
-            locked(
-                sa.select(t.evaluations).where(
-                    t.evaluations.c.stage_run_id == run.id,
-                    t.evaluations.c.key == evaluation_key,
-                    t.evaluations.c.state == RunState.FAILED,
-                )
-            )
-        ).one_or_none()
-        if failed is not None:
-            move_evaluation(connection, now, failed, RunState.READY, error=None, ended=None, ready_at=0.0)
 
 
 def lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:

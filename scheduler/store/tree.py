@@ -1,6 +1,6 @@
 """The stage tree: stage runs come into being because trials demand them, and follow what is demanded."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked, upsert
-from scheduler.states import ACTIVE, ENDED, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
-from scheduler.store.rows import Demand
+from scheduler.states import ACTIVE, ENDED, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
+from scheduler.store.rebuilding import parents_that_are_whole
+from scheduler.store.rows import REBUILDING, Demand
 from scheduler.store.writes import (
     Writes,
     ids_param,
@@ -43,7 +44,7 @@ class TreeWrites(Writes):
         self, connection: sa.Connection, now: float, sweep_id: int, batch: Sequence[Demand], priority: int
     ) -> None:
         sweep_state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
-        if sweep_state not in OPEN_SWEEPS:
+        if sweep_state not in WANTING_SWEEPS:
             return
         open_trials = connection.execute(_OPEN_TRIALS, {"ids": [wanted.trial_id for wanted in batch]})
         states = {row.id: row.state for row in open_trials}
@@ -52,7 +53,8 @@ class TreeWrites(Writes):
             return
         paused = sweep_state == SweepState.PAUSED
         known = self._known_runs(connection, batch)
-        ids = self._add_stage_runs(connection, now, sweep_id, batch, known, priority, paused)
+        at_once = not paused and TrialState.PAUSED not in states.values()
+        ids = self._add_stage_runs(connection, now, sweep_id, batch, known, priority, at_once)
         found = {key: row for key, row in known.items() if key not in ids}
         connection.execute(
             upsert(connection, t.demands).on_conflict_do_nothing(),
@@ -62,7 +64,7 @@ class TreeWrites(Writes):
                     "trial_id": wanted.trial_id,
                     "stage_run_id": ids.get(wanted.keys[-1]) or found[wanted.keys[-1]].id,
                     "priority": priority,
-                    "paused": int(paused),
+                    "paused": int(paused or states[wanted.trial_id] == TrialState.PAUSED),
                     "stage": len(wanted.keys) - 1,
                     "created": now,
                 }
@@ -79,7 +81,7 @@ class TreeWrites(Writes):
             for row in wanted_runs
             if row.state in (RunState.WAITING, RunState.CANCELED) or (not paused and row.priority < priority)
         ]
-        self._follow_demands(connection, now, *follow)
+        self._follow_demands(connection, now, *follow, *ids.values() if not at_once else self._waiting(connection, ids))
         ended = [row.id for row in wanted_runs if row.state in ENDED]
         note_changes(connection, [{"sweep_id": sweep_id, "stage_run_id": run_id} for run_id in ended])
 
@@ -96,11 +98,12 @@ class TreeWrites(Writes):
         batch: Sequence[Demand],
         known: dict[str, sa.Row],
         priority: int,
-        paused: bool,
+        at_once: bool,
     ) -> dict[str, int]:
-        """Key -> id of the stage runs that came into being."""
-        state = RunState.WAITING if paused else RunState.READY
+        """Key -> id of the stage runs that came into being; ready where nothing can keep them waiting."""
         rows = {}
+        new = [wanted for wanted in batch if len(wanted.keys) > 1 and wanted.keys[-1] not in known]
+        whole = parents_that_are_whole(connection, {known[wanted.keys[-2]].id for wanted in new})
         for wanted in batch:
             key = wanted.keys[-1]
             if key in known:
@@ -111,7 +114,7 @@ class TreeWrites(Writes):
             parent_id = None
             if len(wanted.keys) > 1:
                 parent = known[wanted.keys[-2]]
-                assert parent.state == RunState.DONE, "a stage run becomes a row once its parent is sealed"
+                assert parent.weights_sha256 is not None, "a stage run becomes a row once its parent is sealed"
                 parent_id = parent.id
             rows[key] = {
                 "key": key,
@@ -119,7 +122,7 @@ class TreeWrites(Writes):
                 "stage": len(wanted.keys) - 1,
                 "resolution": RESOLUTIONS[len(wanted.keys) - 1],
                 "spec": wanted.spec,
-                "state": state,
+                "state": RunState.READY if at_once and (parent_id is None or parent_id in whole) else RunState.WAITING,
                 "priority": priority,
                 "created": now,
                 "sweep_id": sweep_id,
@@ -133,7 +136,9 @@ class TreeWrites(Writes):
         if len(ids) < len(rows):  # another sweep was quicker, since we looked
             others = sorted(key for key in rows if key not in ids)
             known |= {row.key: row for row in connection.execute(_KNOWN_RUNS, {"ids": others})}
-        record_run_events(connection, now, f"stage_run.{state}", list(ids.values()))
+        for state in (RunState.READY, RunState.WAITING):
+            of_state = [ids[key] for key, row in rows.items() if key in ids and row["state"] == state]
+            record_run_events(connection, now, f"stage_run.{state}", of_state)
         return ids
 
     def _begin_trials(self, connection: sa.Connection, now: float, trial_ids: Sequence[int]) -> None:
@@ -150,18 +155,65 @@ class TreeWrites(Writes):
             rows = connection.execute(_wishes(batch)).all()
             standing: dict[tuple[int, int], list[int]] = {}
             targets: dict[RunState, list[int]] = {}
+            begin = (RunState.WAITING, RunState.CANCELED)
+            beginning = [row for row in rows if row.unpaused and row.state in begin]
+            parents = {row.parent_id for row in beginning if row.parent_id is not None}
+            whole = parents_that_are_whole(connection, parents)
             for row in rows:
                 wanted = (row.wanted_priority, row.bearer)
                 if row.unpaused and wanted != (row.priority, row.sweep_id):
                     standing.setdefault(wanted, []).append(row.id)
-                target = _target(row)
-                if target is not None:
+                target = _target(row, can_start=row.parent_id is None or row.parent_id in whole)
+                if target == RunState.CANCELED and row.weights_sha256 is not None:
+                    self._give_up(connection, now, row)
+                elif target is not None:
                     targets.setdefault(target, []).append(row.id)
             for (priority, bearer), ids in standing.items():
                 values = {"priority": priority, "sweep_id": bearer}
                 connection.execute(t.stage_runs.update().where(t.stage_runs.c.id.in_(ids)).values(values))
             for target, ids in targets.items():
                 self._move(connection, now, ids, target)
+            for parent_id in sorted(parents - whole):
+                self._rebuild(connection, now, parent_id)
+
+    def _rebuild(self, connection: sa.Connection, now: float, stage_run_id: int) -> None:
+        """Begin to train a collected stage run again, or first the last of those before it that can be trained.
+
+        Each that is sealed again wakes what waits for it. One that is being rebuilt, or broke in that, is left alone.
+        """
+        run = connection.execute(locked(sa.select(t.stage_runs).where(t.stage_runs.c.id == stage_run_id))).one()
+        if run.state != RunState.DONE:
+            return
+        if run.parent_id is not None and not parents_that_are_whole(connection, {run.parent_id}):
+            self._rebuild(connection, now, run.parent_id)
+            return
+        record_event(connection, now, REBUILDING, stage_run_id=run.id, after_attempt=run.attempt)
+        self._move(connection, now, run.id, RunState.READY, error=None, ready_at=0.0)
+        self._follow_demands(connection, now, run.id)
+
+    def _give_up(self, connection: sa.Connection, now: float, run: sa.Row, **values: Any) -> None:
+        """Nobody wants this training: it is canceled; what was sealed before is sealed still, and was being rebuilt."""
+        if run.weights_sha256 is None:
+            self._move(connection, now, run.id, RunState.CANCELED, **values)
+            return
+        sealed = (t.checkpoints.c.stage_run_id == run.id, t.checkpoints.c.sealed == 1)
+        connection.execute(t.checkpoints.update().where(*sealed).values(attempt=run.attempt))
+        images = connection.scalar(sa.select(t.checkpoints.c.images).where(*sealed))
+        self._move(connection, now, run.id, RunState.DONE, images=images, **values)
+        self._wake_waiting(connection, now)
+
+    def _wake_waiting(self, connection: sa.Connection, now: float) -> None:
+        """Look again at what waits although it is wanted: what it waits for may be whole now."""
+        self._follow_demands(connection, now, *connection.scalars(_WAITING_BUT_WANTED).all())
+
+    def _waiting(self, connection: sa.Connection, ids: Mapping[str, int]) -> Sequence[int]:
+        """Those of new stage runs that wait for a parent to be rebuilt."""
+        if not ids:
+            return ()
+        waiting = sa.select(t.stage_runs.c.id).where(
+            t.stage_runs.c.id.in_(ids.values()), t.stage_runs.c.state == RunState.WAITING
+        )
+        return connection.scalars(waiting.order_by(t.stage_runs.c.id)).all()
 
     def _move(
         self, connection: sa.Connection, now: float, stage_runs: int | Sequence[int], state: RunState, **values: Any
@@ -236,8 +288,13 @@ class TreeWrites(Writes):
         ).all()
         wanted = sorted(set(untrained))
         if wanted:
+            never_sealed = sa.select(t.stage_runs.c.id).where(
+                t.stage_runs.c.id.in_(wanted), t.stage_runs.c.weights_sha256.is_(None)
+            )
             connection.execute(
-                t.demands.delete().where(t.demands.c.trial_id.in_(trial_ids), t.demands.c.stage_run_id.in_(wanted))
+                t.demands.delete().where(
+                    t.demands.c.trial_id.in_(trial_ids), t.demands.c.stage_run_id.in_(never_sealed)
+                )
             )
             self._follow_demands(connection, now, *wanted)
 
@@ -248,7 +305,13 @@ _OPEN_TRIALS = sa.select(t.trials.c.id, t.trials.c.state).where(
 )
 _BEGIN_TRIALS = t.trials.update().where(t.trials.c.id.in_(ids_param())).values(state=str(TrialState.RUNNING))
 _KNOWN_RUNS = locked(
-    sa.select(t.stage_runs.c.key, t.stage_runs.c.id, t.stage_runs.c.state, t.stage_runs.c.priority)
+    sa.select(
+        t.stage_runs.c.key,
+        t.stage_runs.c.id,
+        t.stage_runs.c.state,
+        t.stage_runs.c.priority,
+        t.stage_runs.c.weights_sha256,
+    )
     .where(t.stage_runs.c.key.in_(ids_param()))
     .order_by(t.stage_runs.c.id)
 )
@@ -256,10 +319,32 @@ _LOCK_RUNS = locked(sa.select(t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids
 _NOTHING_YET = {name: sa.literal_column("0") for name in ("attempt", "ready_at", "images", "seconds")}
 
 
-def _target(row: sa.Row) -> RunState | None:
-    """The state that a stage run goes to because of what is wanted of it; None where it stays."""
-    if row.unpaused and row.state in (RunState.WAITING, RunState.CANCELED):
+_WAITING_BUT_WANTED = (
+    sa.select(t.stage_runs.c.id)
+    .where(
+        t.stage_runs.c.state == RunState.WAITING,
+        sa.select(t.demands.c.id)
+        .join(t.trials, t.trials.c.id == t.demands.c.trial_id)
+        .where(
+            t.demands.c.stage_run_id == t.stage_runs.c.id,
+            t.demands.c.paused == 0,
+            t.trials.c.state.in_([str(state) for state in OPEN_TRIALS]),
+        )
+        .exists(),
+    )
+    .order_by(t.stage_runs.c.id)
+)
+
+
+def _target(row: sa.Row, *, can_start: bool) -> RunState | None:
+    """The state that a stage run goes to because of what is wanted of it; None where it stays.
+
+    can_start: its parent's full state is there.
+    """
+    if row.unpaused and can_start and row.state in (RunState.WAITING, RunState.CANCELED):
         return RunState.READY
+    if row.unpaused and row.state == RunState.CANCELED:
+        return RunState.WAITING
     if not row.wishes and row.state in (RunState.READY, RunState.WAITING):
         return RunState.CANCELED
     if not row.unpaused and row.state == RunState.READY:
@@ -292,6 +377,9 @@ def _wishes(stage_run_ids: Sequence[int]) -> sa.Select:
             runs.state,
             runs.priority,
             runs.sweep_id,
+            runs.parent_id,
+            runs.attempt,
+            runs.weights_sha256,
             sa.func.coalesce(wished.c.wishes, 0).label("wishes"),
             sa.func.coalesce(wished.c.unpaused, 0).label("unpaused"),
             wished.c.wanted_priority,

@@ -76,13 +76,17 @@ def test_after_each_migration_every_illegal_move_is_refused_and_every_legal_one_
         migrate(empty, to=step)
     assert revision(empty) == after
     with empty.write.connect() as connection:
+        legal_moves = {(row.old, row.new) for row in connection.execute(sa.select(table_at(connection, "moves")))}
+        if after == newest_revision():
+            assert legal_moves == {(old.value, new.value) for old, new in MOVES}
+        connection.rollback()
         for old in RunState:
             transaction = connection.begin()
             row_id = force_state(connection, name, old)
             table = table_at(connection, name)
             for new in RunState:
                 move = table.update().where(table.c.id == row_id).values(state=new)
-                if old == new or (old, new) in MOVES:
+                if old == new or (old.value, new.value) in legal_moves:
                     with connection.begin_nested() as legal:
                         assert connection.execute(move).rowcount == 1
                         legal.rollback()
