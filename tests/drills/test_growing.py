@@ -45,7 +45,9 @@ def test_a_sweep_grows_and_its_finalist_runs_again(home: Path, tmp_path: Path):
     submitting.submit_sweep(
         Store(database), spec.resolve(data, load_judge(data)[1]), name="grown", submitted=GROWN, data_name="tiny"
     )
-    Scheduler(place).wait()
+    scheduler = Scheduler(place)
+    scheduler.wait()
+    scheduler.log.close()
     sweep = reads.sweep(database, "grown")
     assert sweep.state == SweepState.COMPLETE
     trials = {one.number: one for one in reads.trials(database, sweep.id)}
