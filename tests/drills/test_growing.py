@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import promoting, reads, submitting
+from scheduler import model_reads, reads, submitting
 from scheduler.states import SweepState
 from scheduler.store import Store
 from scheduler.sweepfile import read_sweep
@@ -45,7 +45,9 @@ def test_a_sweep_grows_and_its_finalist_runs_again(home: Path, tmp_path: Path):
     submitting.submit_sweep(
         Store(database), spec.resolve(data, load_judge(data)[1]), name="grown", submitted=GROWN, data_name="tiny"
     )
-    Scheduler(place).wait()
+    scheduler = Scheduler(place)
+    scheduler.wait()
+    scheduler.log.close()
     sweep = reads.sweep(database, "grown")
     assert sweep.state == SweepState.COMPLETE
     trials = {one.number: one for one in reads.trials(database, sweep.id)}
@@ -62,7 +64,7 @@ def test_a_sweep_grows_and_its_finalist_runs_again(home: Path, tmp_path: Path):
     for one in trials.values():
         if one.origin == "grow":
             assert paths[one.id][0].id in [run.id for run in paths[trials[one.role.parent].id]]
-    model = promoting.find_model(database, sweep, "best")
+    model = model_reads.find_model(database, "grown", "best")
     expected = ranking[0].fresh.best("maximize") if fresh else ranking[0].standing
     assert model.stage_run_id == expected.stage_run_id
     assert (place.files / model.uri).exists()
