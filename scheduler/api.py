@@ -3,6 +3,7 @@
 What a user can mend is a `t2f.errors.UserError`. Nothing here prints.
 """
 
+import getpass
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scheduler import commands, model_reads, own_loop, reads
+from scheduler.exporting import export_table
 from scheduler.home import Home
 from scheduler.reads import Trial
 from scheduler.registry import BEST
@@ -235,12 +237,24 @@ class Sweep:
         """Add a trial with these parameters; those that are left out are drawn."""
         return self.trial(commands.enqueue_trial(self._store, self._row, parameters))
 
+    def edit(self, **changes: Any) -> commands.Edit:
+        """Change it by words of `t2f sweep edit`: edit(**{"budget.max_trials": 40})."""
+        return commands.edit_sweep(self._store, self._row, changes, by=getpass.getuser())
+
+    def export(self) -> list[dict[str, Any]]:
+        """A row a trial: parameters, states, every figure at every resolution, as `t2f sweep export` writes it."""
+        return export_table(self._store.database, self._row)
+
     def pause(self) -> None:
         """No new stage runs; what runs goes on."""
         commands.pause_sweep(self._store, self._row)
 
     def resume(self) -> None:
         commands.resume_sweep(self._store, self._row)
+
+    def stop(self) -> None:
+        """Finish and measure what runs, begin nothing more, then end."""
+        commands.stop_sweep(self._store, self._row, reason="stopped from Python")
 
     def cancel(self) -> None:
         """End every open trial; stage runs that nobody else wants are killed."""
@@ -252,6 +266,24 @@ class Sweep:
     def retry_trial(self, trial: Trial | int | str) -> None:
         """Try a failed or diverged trial again where it broke."""
         commands.retry_trial(self._store, self._row, self.trial(trial))
+
+    def promote_trial(self, trial: Trial | int | str) -> None:
+        """Let a stopped trial go on from where it was sealed; nothing is trained again for it."""
+        commands.promote_trial(self._store, self.trial(trial))
+
+    def clone_trial(self, trial: Trial | int | str, values: Mapping[str, Any], *, seed: int | None = None) -> Trial:
+        """Add a trial with the same parameters but for these, or another seed."""
+        by = getpass.getuser()
+        return self._new(commands.clone_trial(self._store, self.trial(trial), values=values, seed=seed, by=by))
+
+    def fork_trial(self, trial: Trial | int | str, resolution: int, values: Mapping[str, Any]) -> Trial:
+        """Add a trial on a trial's sealed stage of so many px, with these settings from the next stage on."""
+        by = getpass.getuser()
+        return self._new(commands.fork_trial(self._store, self.trial(trial), resolution, values=values, by=by))
+
+    def _new(self, branch: commands.Branch) -> Trial:
+        assert branch.name is not None, "only a dry run adds none"
+        return self.trial(branch.name)
 
     # What the above is made of
 

@@ -100,9 +100,13 @@ def cancel_trial(store: Store, trial: Trial) -> None:
 def retry_trial(store: Store, sweep: Sweep, trial: Trial) -> None:
     """Try a failed or diverged trial again where it broke, with fresh retry budgets; an ended sweep is open again."""
     if not store.retry_trial(trial.id, evaluation_key=sweep.resolved.evaluation.key):
-        if reads.sweep(store.database, sweep.name).state == SweepState.STOPPING:
-            raise UserError(f"the sweep {sweep.name!r} is being stopped; wait until it has stopped, then retry")
+        _refuse_stopping(store, sweep.name, "retry")
         raise UserError(f"{trial.name} is {_state(store, trial)}; only a failed or diverged trial can be retried")
+
+
+def _refuse_stopping(store: Store, sweep_name: str, act: str) -> None:
+    if reads.sweep(store.database, sweep_name).state == SweepState.STOPPING:
+        raise UserError(f"the sweep {sweep_name!r} is being stopped; wait until it has stopped, then {act}")
 
 
 def _state(store: Store, trial: Trial) -> TrialState:
@@ -115,8 +119,8 @@ def promote_trial(store: Store, trial: Trial) -> None:
     Nothing is trained again for it, and a sweep that had ended is open again.
     """
     if not store.promote_trial(trial.id):
-        state = reads.trial(store.database, trial.name).state
-        raise UserError(f"{trial.name} is {state}; only a pruned trial can be promoted")
+        _refuse_stopping(store, trial.sweep_name, "promote")
+        raise UserError(f"{trial.name} is {_state(store, trial)}; only a pruned trial can be promoted")
 
 
 def _require_open(store: Store, sweep: Sweep, was_open: bool) -> None:

@@ -84,9 +84,11 @@ class ChoiceWrites(SweepWrites):
         """
         with self._transaction() as (connection, now):
             lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
+            stopping = sa.select(t.sweeps.c.id).where(t.sweeps.c.state == SweepState.STOPPING)
             trial = connection.execute(
                 t.trials.update()
                 .where(t.trials.c.id == trial_id, t.trials.c.state == TrialState.PRUNED)
+                .where(t.trials.c.sweep_id.not_in(stopping))
                 .values(state=TrialState.RUNNING, ended=None)
                 .returning(t.trials.c.sweep_id)
             ).one_or_none()

@@ -39,7 +39,7 @@ def test_every_word_of_a_sweep_file_is_explained():
 
 
 def test_the_example_in_the_page_is_a_sweep_file():
-    (example,) = re.findall(r"```yaml\n(.*?)```", text("docs/sweeps.md"), re.S)
+    _, example = re.findall(r"```yaml\n(.*?)```", text("docs/sweeps.md"), re.S)  # the tutorial's is run
     spec = read_sweep(Section(parse_yaml(example, source="docs/sweeps.md"), "docs/sweeps.md"), ROOT)
     assert spec.early_terminate.min_stage == 16
 

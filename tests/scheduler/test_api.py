@@ -53,6 +53,17 @@ def test_a_file_is_looked_at_submitted_and_acted_on(own_home, tmp_path):  # noqa
         assert list(frame.columns[:6]) == ["trial", "state", "origin", "rank", "resolution", "score"]
         assert frame.loc[0, "loss.name"] == "wgan-gp"
         assert frame["rank"].isna().all()
+        edited = sweep.edit(**{"resources.priority": 80})
+        assert list(edited.changes.values()) == [(50, 80)]
+        with pytest.raises(UserError, match="no sealed stage of 8 px to fork from"):
+            sweep.fork_trial(0, 8, {"generator.learning_rate": 0.003})
+        with pytest.raises(UserError, match="only a pruned trial can be promoted"):
+            sweep.promote_trial(0)
+        copy = sweep.clone_trial(0, {"generator.learning_rate": 0.003})
+        assert (copy.origin, copy.parameters["generator.learning_rate"]) == ("clone", 0.003)
+        assert [row["trial"] for row in sweep.export()] == [trial.name for trial in sweep.trials()]
+        sweep.stop()
+        assert sweep.state == SweepState.STOPPING
         sweep.cancel()
         assert sweep.wait() == SweepState.CANCELED
         for act in (sweep.cancel, sweep.pause, sweep.resume):
