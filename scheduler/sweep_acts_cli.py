@@ -110,7 +110,7 @@ def sweep_export(
     if text is not None:
         sys.stdout.write(text)
     else:
-        console.print(f"{out}: {name}")
+        console.print(f"{out}: the trials of {name}")
 
 
 @sweep_app.command("import-wandb")

@@ -51,7 +51,9 @@ def render_demo_command(
         return
     with bar("drawing faces") as progress:
         summary = render_demo(out, count=count, seed=seed, progress=progress)
-    console.print(f"{out}: {summary}")
+    splits = ", ".join(f"{size} {split}" for split, size in summary.split_sizes.items())
+    there = "were there already" if summary.reused else "drawn"
+    console.print(f"{out}: {summary.count} faces {there} ({splits}), {summary.captions} captions, seed {summary.seed}")
 
 
 @data_app.command("inspect")
