@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from scheduler import reads
+from scheduler import model_reads, reads
 from scheduler import tables as t
 from scheduler.database import Database, open_database
 from scheduler.home import Home
@@ -56,7 +56,7 @@ def test_a_whole_sweep_and_its_best_model(place, database, schedulers):
     assert database.is_postgres
     assert not (place.path / "t2f.sqlite").exists()
     assert_whole(place, sweep, database)
-    (model,) = reads.models(database)
+    (model,) = model_reads.models(database)
     assert model.stage_run_id == reads.ranking(database, sweep)[0].standing.stage_run_id
     assert (place.files / model.uri).exists()
 
