@@ -59,6 +59,8 @@ def describe(origin: str, attributes: Mapping[str, Any]) -> str:
     elif origin == "grow":
         changes = Deviation.from_json(attributes.get("deviation", {})).late
         found.append(f"grown from T{role.parent} after {role.passes} px{_changes(changes, after=role.passes)}")
+    elif "of" in attributes:  # a clone, a fork, an extension
+        found.append(f"{origin} of {attributes['of']}{_departures(attributes)}")
     if role.control is not None:
         found.append(f"random control since {role.control} px")
     if role.promoted is not None:
@@ -66,14 +68,24 @@ def describe(origin: str, attributes: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
+def _departures(attributes: Mapping[str, Any]) -> str:
+    """What a trial that a person made from another does otherwise."""
+    deviation = Deviation.from_json(attributes.get("deviation", {}))
+    after = int(attributes["of"].partition("@")[2] or 0)
+    found = _changes(deviation.late, after=after)
+    if deviation.seed is not None:
+        found += f", seed {deviation.seed}"
+    if deviation.plan is not None:
+        found += f", to {deviation.plan.final_resolution} px with {deviation.plan.images[-1]:,} images there"
+    return found
+
+
 def _changes(late: Mapping[int, Mapping[str, Value]], *, after: int) -> str:
-    """What a child does otherwise than its parent, from the stages that come."""
-    parts = [
-        f"{name} {value:.4g} from {resolution} px"
-        if isinstance(value, float)
-        else f"{name} {value} from {resolution} px"
-        for resolution, values in sorted(late.items())
-        if resolution > after
-        for name, value in values.items()
-    ]
+    """What a child does otherwise than its parent, from the stages that come; each change where it begins."""
+    parts, now = [], dict[str, Value]()
+    for resolution, values in sorted(late.items()):
+        for name, value in values.items():
+            if resolution > after and now.get(name) != value:
+                parts.append(f"{name} {f'{value:.4g}' if isinstance(value, float) else value} from {resolution} px")
+            now[name] = value
     return f": {', '.join(parts)}" if parts else ""

@@ -47,9 +47,7 @@ def trial_show(
         ]
         print_json({**trial_json(trial), "stage_runs": stages, "sweep": submission_json(database, sweep)})
         return
-    console.print(
-        f"{trial.name}: {trial.state}{f', {trial.origin} of {of}' if (of := trial.attributes.get('of')) else ''}"
-    )
+    console.print(f"{trial.name}: {trial.state}{f', {trial.note}' if trial.note else ''}")
     console.print(judge_line(judge_of(sweep, path)))
     for parameter, value in trial.parameters.items():
         console.print(f"  {parameter} = {value}")
