@@ -88,7 +88,7 @@ def wanted(trial: int, key: str) -> Demand:
 def any_order(client: Store, number: int, seed: int) -> None:
     """A client that claims, begins, ends, expires, settles, cancels, retries, pauses as chance will have it."""
     chance, jobs, sweep = random.Random(f"{seed} {number}"), [], reads.sweep(client.database, "s")
-    workers = [worker.id for worker in reads.workers(client.database)]
+    workers = [worker.id for worker in reads.workers(client.database, with_ended=True)]
 
     def claim() -> None:
         job = client.claim(chance.choice(workers), f"{number} {chance.random()}", lease_seconds=LEASE)
