@@ -30,6 +30,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             os.chown(self._folder, NOBODY, NOBODY)
             self._as_user |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            self._programs = self._reachable(self._programs)
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
@@ -44,6 +45,18 @@ class PostgresServer:
                 f"max_connections = 200\n{'' if durable else 'fsync = off'}\n"
             )
         self.start()
+
+    def _reachable(self, programs: Path) -> Path:
+        """The programs where another user than root can run them: a copy, where they lie in a folder of root's own."""
+        try:
+            subprocess.run([programs / "initdb", "--version"], stdout=subprocess.DEVNULL, check=True, **self._as_user)
+        except PermissionError:
+            package = programs.parents[1]
+            for part in package.parent.glob(f"{package.name}*"):  # their libraries lie in a folder beside the package
+                if part.is_dir():
+                    shutil.copytree(part, self._folder / "site" / part.name, symlinks=True)
+            return self._folder / "site" / programs.relative_to(package.parent)
+        return programs
 
     def _call(self, program: str, *words: str) -> None:
         log = self._folder / f"{program}.log"
