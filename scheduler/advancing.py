@@ -12,9 +12,9 @@ from scheduler.predicting import predict
 from scheduler.reads import Trial, own_ranking, standings_of
 from scheduler.reliability import foretells, reliability
 from scheduler.roles import FINALISTS
-from scheduler.rounds import GOING, Rows, run_at, rung_entries, rung_pairs
+from scheduler.rounds import Rows, run_at, rung_entries, rung_pairs
 from scheduler.rungs import Decision, Entry, controls, decide, rank_entries
-from scheduler.states import RunState
+from scheduler.states import GOING_TRIALS, RunState
 from scheduler.store import Fork
 from t2f.metrics.figures import Figure
 
@@ -35,7 +35,7 @@ def plan_round(rows: Rows) -> Plan:
     plan = Plan()
     arrived: dict[tuple[int, int], list[Trial]] = {}  # (rung, bracket) -> those who wait for its decision
     for trial in rows.trials:
-        if trial.state not in GOING:
+        if trial.state not in GOING_TRIALS:
             continue
         path = rows.path(trial)
         if not path:

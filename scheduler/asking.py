@@ -18,7 +18,7 @@ from scheduler.search.methods import LISTED, Exhausted, Sampler, draw_parameters
 from scheduler.search.told import FAILED_PLACE, Measured, Told, ToldState, inside, places
 from scheduler.search_reads import Step
 from scheduler.space import SearchSpace
-from scheduler.states import TrialState
+from scheduler.states import BROKEN_TRIALS, GOING_TRIALS, TrialState
 from scheduler.store import NewTrial, Store
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import SpecError, UserError
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 ENQUEUED = "enqueued"  # the origin of a trial that a person asked for; its parameters may still be incomplete
 RESERVE = 1  # trials with work beyond one for each worker, so that none waits for a proposal
 MOST_AT_ONCE = 20  # trials asked for in one turn
-BROKEN = (TrialState.FAILED, TrialState.DIVERGED)
 
 
 @dataclass
@@ -252,7 +251,7 @@ def _told_step(resolved: ResolvedSweep, trial: Trial, values: Mapping[str, float
 
 def has_work(trial: Trial, path: Sequence[Step]) -> bool:
     """Whether a worker has, or could have, something to do for a trial; not while it waits at a rung."""
-    return trial.state in (TrialState.WAITING, TrialState.RUNNING) and not (path and path[-1].is_measured)
+    return trial.state in GOING_TRIALS and not (path and path[-1].is_measured)
 
 
 def told_rows(
@@ -278,7 +277,7 @@ def tell(resolved: ResolvedSweep, trials: Sequence[Trial], steps: Mapping[int, S
         reached = path[-1].resolution if path else 0
         if trial.state == TrialState.CANCELED or trial.attributes.get("deviation"):
             continue
-        if trial.state in BROKEN:
+        if trial.state in BROKEN_TRIALS:
             state, place = ToldState.FAILED, failed
         elif trial.is_open and (has_work(trial, path) or trial.state == TrialState.PAUSED):
             state, place, reached = ToldState.RUNNING, (), max(late.values(), default=0)

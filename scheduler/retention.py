@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from scheduler.states import RunState
-from scheduler.store.retention import BROKEN
+from scheduler.states import BROKEN, RunState
 from scheduler.store.rows import STATE
 
 MOMENTS = 8  # checkpoints inside a stage that stay when it is sealed

@@ -8,10 +8,7 @@ from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.reliability import Pair
 from scheduler.rungs import Entry, first_rung
-from scheduler.states import RunState, TrialState
-
-BROKEN = (RunState.FAILED, RunState.DIVERGED, RunState.CANCELED)
-GOING = (TrialState.WAITING, TrialState.RUNNING)
+from scheduler.states import BROKEN, GOING_TRIALS, RunState, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ def _entry(rows: Rows, run: StageRun, trials: Sequence[Trial]) -> Entry:
         or has_failed
         or has_no_value
         or all(trial.state == TrialState.CANCELED for trial in trials),
-        is_open=any(trial.state in GOING and rows.path(trial)[-1].id == run.id for trial in judged),
+        is_open=any(trial.state in GOING_TRIALS and rows.path(trial)[-1].id == run.id for trial in judged),
         has_gone_on=any(rows.path(trial)[-1].resolution > run.resolution for trial in judged),
         is_control=any(trial.role.control == run.resolution for trial in trials),
     )

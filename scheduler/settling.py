@@ -11,8 +11,8 @@ from scheduler import asking, budgets, forecast, pending, reads
 from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
 from scheduler.forms import StageForms
 from scheduler.reads import StageRun, Sweep, Trial
-from scheduler.rounds import GOING, Rows
-from scheduler.states import ACTIVE, ENDED, RunState, SweepState, TrialState
+from scheduler.rounds import Rows
+from scheduler.states import ACTIVE, ENDED, GOING_TRIALS, RunState, SweepState, TrialState
 from scheduler.store import Demand, Fork, Store
 from t2f.spec import StagePlan
 
@@ -193,7 +193,7 @@ def _going_on(rows: Rows, trials: Sequence[Trial]) -> list[Trial]:
     going = []
     for trial in trials:
         path = rows.path(trial)
-        if trial.state not in GOING:
+        if trial.state not in GOING_TRIALS:
             continue
         if path and (path[-1].state != RunState.DONE or path[-1].resolution >= rows.final(trial)):
             continue

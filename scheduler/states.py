@@ -92,7 +92,11 @@ MOVES: frozenset[tuple[RunState, RunState]] = frozenset(
 
 OPEN_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED, SweepState.STOPPING)
 WANTING_SWEEPS = (SweepState.RUNNING, SweepState.PAUSED)  # those that still want new stages
+ENDED_SWEEPS = tuple(state for state in SweepState if state not in OPEN_SWEEPS)
 OPEN_TRIALS = (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
+GOING_TRIALS = (TrialState.WAITING, TrialState.RUNNING)  # those that nobody paused
+BROKEN_TRIALS = (TrialState.FAILED, TrialState.DIVERGED)
 
 ACTIVE = (RunState.LEASED, RunState.RUNNING, RunState.CANCELING)
-ENDED = (RunState.DONE, RunState.DIVERGED, RunState.FAILED, RunState.CANCELED)
+BROKEN = (RunState.DIVERGED, RunState.FAILED, RunState.CANCELED)
+ENDED = (RunState.DONE, *BROKEN)

@@ -35,9 +35,7 @@ class ChoiceWrites(SweepWrites):
     def fork(self, sweep_id: int, forks: Sequence[Fork]) -> None:
         """Add the children of these trials, on their parents' sealed stage runs; an occasion that was, adds nothing."""
         with self._transaction() as (connection, now):
-            lock_sweep(connection, t.sweeps.c.id == sweep_id)
-            sweep_state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
-            if sweep_state not in OPEN_SWEEPS:
+            if self._held_sweep(connection, sweep_id) not in OPEN_SWEEPS:
                 return
             for fork in forks:
                 attributes = connection.scalar(_locked(t.trials, t.trials.c.attributes, fork.trial_id))
@@ -100,8 +98,7 @@ class ChoiceWrites(SweepWrites):
                 .where(t.demands.c.trial_id == trial_id, t.stage_runs.c.state == RunState.DONE)
             )
             self._update_attributes(connection, trial_id, {"promoted": rung})
-            ended = [state for state in SweepState if state not in OPEN_SWEEPS]
-            self._move_sweep(connection, now, trial.sweep_id, SweepState.RUNNING, only_from=ended)
+            self._reopen(connection, now, trial.sweep_id)
             record_event(connection, now, "trial.promoted", sweep_id=trial.sweep_id, trial_id=trial_id, rung=rung)
             note_changes(connection, [{"sweep_id": trial.sweep_id, "trial_id": trial_id}])
             return True

@@ -6,12 +6,10 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.states import ACTIVE, OPEN_TRIALS, RunState
+from scheduler.states import ACTIVE, BROKEN, OPEN_TRIALS, RunState
 from scheduler.store.deleting import DeletionWrites
 from scheduler.store.rows import EMA, STATE, CheckpointRow
 from scheduler.store.writes import record_event
-
-BROKEN = (RunState.CANCELED, RunState.FAILED, RunState.DIVERGED)
 
 
 class RetentionWrites(DeletionWrites):

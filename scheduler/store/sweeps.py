@@ -8,7 +8,16 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
+from scheduler.states import (
+    ACTIVE,
+    ENDED_SWEEPS,
+    OPEN_SWEEPS,
+    OPEN_TRIALS,
+    WANTING_SWEEPS,
+    RunState,
+    SweepState,
+    TrialState,
+)
 from scheduler.store.rows import NewTrial
 from scheduler.store.tree import BATCH, TreeWrites
 from scheduler.store.writes import note_changes, record_event
@@ -61,8 +70,7 @@ class SweepWrites(TreeWrites):
         number is no other's.
         """
         with self._transaction() as (connection, now):
-            lock_sweep(connection, t.sweeps.c.id == sweep_id)
-            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            state = self._held_sweep(connection, sweep_id)
             last = connection.scalar(sa.select(sa.func.max(t.trials.c.number)).where(t.trials.c.sweep_id == sweep_id))
             if state != SweepState.RUNNING or first != (0 if last is None else last + 1):
                 return False
@@ -73,8 +81,7 @@ class SweepWrites(TreeWrites):
     def enqueue_trial(self, sweep_id: int, trial: NewTrial) -> int | None:
         """Add a trial that a person asked for and return its number; None where the sweep has ended."""
         with self._transaction() as (connection, now):
-            lock_sweep(connection, t.sweeps.c.id == sweep_id)
-            state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id))
+            state = self._held_sweep(connection, sweep_id)
             if state not in WANTING_SWEEPS:
                 return None
             self._insert_trials(connection, now, sweep_id, [trial])
@@ -128,11 +135,6 @@ class SweepWrites(TreeWrites):
             connection.execute(t.trials.insert(), rows)
         return first
 
-    def set_sweep_state(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
-        """Whether the sweep was moved: one that has ended meanwhile keeps its state."""
-        with self._transaction() as (connection, now):
-            return self._move_sweep(connection, now, sweep_id, state, error=error)
-
     def _move_sweep(
         self,
         connection: sa.Connection,
@@ -167,13 +169,8 @@ class SweepWrites(TreeWrites):
             going = sa.select(t.trials.c.id).where(
                 t.trials.c.id == t.demands.c.trial_id, t.trials.c.state != TrialState.PAUSED
             )
-            touched = connection.scalars(
-                t.demands.update()
-                .where(t.demands.c.sweep_id == sweep_id, going.exists())
-                .values(paused=int(paused))
-                .returning(t.demands.c.stage_run_id)
-            ).all()
-            self._follow_demands(connection, now, *sorted(set(touched)))
+            mine = sa.and_(t.demands.c.sweep_id == sweep_id, going.exists())
+            self._follow_demands(connection, now, *self._change_demands(connection, mine, paused=int(paused)))
             return True
 
     def stop_sweep(self, sweep_id: int, *, reason: str) -> bool:
@@ -186,20 +183,14 @@ class SweepWrites(TreeWrites):
             # A trial whose last stage is sealed may be complete, which settling knows; it comes after this.
             self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=False)
             # What was begun is finished, even where a pause held it up.
-            begun = connection.scalars(
-                t.demands.update()
-                .where(t.demands.c.sweep_id == sweep_id, t.demands.c.paused == 1)
-                .values(paused=0)
-                .returning(t.demands.c.stage_run_id)
-            ).all()
-            self._follow_demands(connection, now, *sorted(set(begun)))
+            held_up = sa.and_(t.demands.c.sweep_id == sweep_id, t.demands.c.paused == 1)
+            self._follow_demands(connection, now, *self._change_demands(connection, held_up, paused=0))
             return True
 
     def end_idle_trials(self, sweep_id: int, *, reason: str) -> None:
         """End the trials of a stopping sweep of which nothing runs or is measured any more."""
         with self._transaction() as (connection, now):
-            state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
-            if state == SweepState.STOPPING:
+            if self._held_sweep(connection, sweep_id) == SweepState.STOPPING:
                 self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=True)
 
     def _end_idle_trials(
@@ -285,18 +276,20 @@ class SweepWrites(TreeWrites):
             if goes_on:
                 self._reopen(connection, now, sweep_id)
             if resolved["priority"] != before["priority"]:
-                touched = connection.scalars(
-                    t.demands.update()
-                    .where(t.demands.c.sweep_id == sweep_id)
-                    .values(priority=resolved["priority"])
-                    .returning(t.demands.c.stage_run_id)
-                ).all()
-                self._follow_demands(connection, now, *sorted(set(touched)))
+                self._set_priority(connection, now, sweep_id, resolved["priority"])
             return True
 
     def _reopen(self, connection: sa.Connection, now: float, sweep_id: int) -> None:
-        ended = [state for state in SweepState if state not in OPEN_SWEEPS]
-        self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ended)
+        self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ENDED_SWEEPS)
+
+    def _set_priority(self, connection: sa.Connection, now: float, sweep_id: int, priority: int) -> None:
+        mine = t.demands.c.sweep_id == sweep_id
+        self._follow_demands(connection, now, *self._change_demands(connection, mine, priority=priority))
+
+    def _change_demands(self, connection: sa.Connection, which: sa.ColumnElement[bool], **values: int) -> list[int]:
+        """Change these demands; the stage runs that are to follow them, in the order in which they are locked."""
+        changed = t.demands.update().where(which).values(values).returning(t.demands.c.stage_run_id)
+        return sorted(set(connection.scalars(changed)))
 
     def set_spent(self, sweep_id: int, spent: str | None) -> None:
         """Which budget is spent, None once none is any more; the whole sweep is looked at again."""
@@ -321,13 +314,7 @@ class SweepWrites(TreeWrites):
                 return False
             resolved = {**resolved, "priority": priority}
             connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
-            touched = connection.scalars(
-                t.demands.update()
-                .where(t.demands.c.sweep_id == sweep_id)
-                .values(priority=priority)
-                .returning(t.demands.c.stage_run_id)
-            ).all()
-            self._follow_demands(connection, now, *sorted(set(touched)))
+            self._set_priority(connection, now, sweep_id, priority)
             record_event(connection, now, "sweep.priority", sweep_id=sweep_id, priority=priority)
             return True
 

@@ -40,10 +40,14 @@ class TreeWrites(Writes):
             with self._transaction() as (connection, now):
                 self._demand(connection, now, sweep_id, batch, priority)
 
+    def _held_sweep(self, connection: sa.Connection, sweep_id: int) -> str | None:
+        """A sweep's state, which nobody changes before this transaction ends; None where it is gone."""
+        return connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
+
     def _demand(
         self, connection: sa.Connection, now: float, sweep_id: int, batch: Sequence[Demand], priority: int
     ) -> None:
-        sweep_state = connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
+        sweep_state = self._held_sweep(connection, sweep_id)
         if sweep_state not in WANTING_SWEEPS:
             return
         open_trials = connection.execute(_OPEN_TRIALS, {"ids": [wanted.trial_id for wanted in batch]})

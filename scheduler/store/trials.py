@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.states import OPEN_TRIALS, RunState, SweepState, TrialState
+from scheduler.states import BROKEN_TRIALS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.store.evaluations import move_evaluation
 from scheduler.store.rebuilding import parents_that_are_whole
 from scheduler.store.rows import RETRIED, NewTrial
@@ -19,7 +19,7 @@ class TrialWrites(SweepWrites):
         of: the trial that it comes from.
         """
         with self._transaction() as (connection, now):
-            if self._held(connection, sweep_id) in (None, SweepState.STOPPING):
+            if self._held_sweep(connection, sweep_id) in (None, SweepState.STOPPING):
                 return None
             self._insert_trials(connection, now, sweep_id, [trial])
             self._reopen(connection, now, sweep_id)
@@ -46,27 +46,21 @@ class TrialWrites(SweepWrites):
             ).one_or_none()
             if trial is None or trial.state not in OPEN_TRIALS or (trial.state == TrialState.PAUSED) == paused:
                 return False
-            wanted = connection.scalars(
-                t.demands.update()
-                .where(t.demands.c.trial_id == trial_id)
-                .values(paused=int(paused or trial.sweep_state == SweepState.PAUSED))
-                .returning(t.demands.c.stage_run_id)
-            ).all()
+            wanted = self._change_demands(
+                connection,
+                t.demands.c.trial_id == trial_id,
+                paused=int(paused or trial.sweep_state == SweepState.PAUSED),
+            )
             state = TrialState.PAUSED if paused else TrialState.RUNNING if wanted else TrialState.WAITING
             self._move_trial(connection, now, trial_id, state, None)
-            self._follow_demands(connection, now, *sorted(wanted))
+            self._follow_demands(connection, now, *wanted)
             return True
-
-    def _held(self, connection: sa.Connection, sweep_id: int) -> str | None:
-        """A sweep's state, which nobody changes before this transaction ends; None where it is gone."""
-        return connection.scalar(locked(sa.select(t.sweeps.c.state).where(t.sweeps.c.id == sweep_id)))
 
     def retry_trial(self, trial_id: int, *, evaluation_key: str) -> bool:
         """A person's wish to try a failed or diverged trial again, where it broke; whether it was one.
 
         Its sweep is open again, and the faults so far no longer count against the retry budgets.
         """
-        broken = (TrialState.FAILED, TrialState.DIVERGED)
         going = sa.select(t.sweeps.c.id).where(
             t.sweeps.c.id == t.trials.c.sweep_id, t.sweeps.c.state != SweepState.STOPPING
         )
@@ -74,7 +68,7 @@ class TrialWrites(SweepWrites):
             lock_sweep(connection, t.sweeps.c.id.in_(sweeps_of(trial_id)))
             sweep_id = connection.execute(
                 t.trials.update()
-                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(broken), going.exists())
+                .where(t.trials.c.id == trial_id, t.trials.c.state.in_(BROKEN_TRIALS), going.exists())
                 .values(state=TrialState.RUNNING, ended=None)
                 .returning(t.trials.c.sweep_id)
             ).scalar_one_or_none()

@@ -28,9 +28,10 @@ def test_the_events_that_hooks_may_wait_for_are_in_the_outbox(six_store, promote
     with six_store.database.write.begin() as connection:
         connection.execute(t.trials.update().values(state=TrialState.RUNNING, ended=None))
     six_store.set_trial_states({trials[0].id: TrialState.FAILED}, reason="it broke")
-    six_store.set_trial_states({trials[1].id: TrialState.DIVERGED, trials[2].id: TrialState.COMPLETE})
+    six_store.set_trial_states({trials[1].id: TrialState.DIVERGED})
+    six_store.set_trial_states({trial.id: TrialState.COMPLETE for trial in trials[2:]})
     six_store.set_sweep_paused(sweep.id, paused=True)
-    six_store.set_sweep_state(sweep.id, SweepState.COMPLETE)
+    assert six_store.end_sweep(sweep.id, SweepState.COMPLETE)
     assert outbox(six_store) == [
         ("model.best", "six/T4"),
         ("trial.failed", "six/T0"),

@@ -410,7 +410,7 @@ def test_what_has_ended_keeps_its_state(store, submit):
     trial = reads.trials(store.database, sweep.id)[0]
     assert store.cancel_sweep(sweep.id, reason="x")
     assert not store.cancel_sweep(sweep.id, reason="x")
-    assert not store.set_sweep_state(sweep.id, SweepState.COMPLETE)
+    assert not store.end_sweep(sweep.id, SweepState.COMPLETE)
     assert not store.set_sweep_paused(sweep.id, paused=True)
     assert store.set_trial_states({trial.id: TrialState.COMPLETE}) == frozenset()
     assert reads.sweep(store.database, "s").state == SweepState.CANCELED
