@@ -231,7 +231,7 @@ def is_possible(space: SearchSpace, trial: NewTrial) -> bool:
 
     Some settings exclude each other, and others break a constraint.
     """
-    deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+    deviation = Deviation.of(trial.attributes)
     latest = Parent(number=0, parameters=trial.parameters, deviation=deviation).settings
     if not space.fulfils(latest):
         return False

@@ -22,6 +22,11 @@ class Budget:
     gpu_hours: float | None = None  # of devices, over all attempts that the sweep bears
     wall_seconds: float | None = None  # since it was submitted
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it can be spent by time passing."""
+        return self.gpu_hours is not None or self.wall_seconds is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:

@@ -168,7 +168,7 @@ def _deeper(trial: Trial, plan: StagePlan, to: int, images_beyond: tuple[int, ..
 
 
 def _plan(sweep: Sweep, trial: Trial) -> StagePlan:
-    return trial.deviation.plan or sweep.resolved.space.plan
+    return sweep.resolved.space.plan_of(trial.deviation)
 
 
 def _stages(sweep: Sweep, trial: Trial) -> tuple[StageSpec, ...]:
@@ -210,7 +210,7 @@ def _attributes(deviation: Deviation, *, of: str, skips_rungs: bool = False) -> 
 
 def _add(store: Store, sweep: Sweep, new: NewTrial, *, by: str, dry_run: bool) -> Branch:
     of = new.attributes["of"]
-    stages = sweep.resolved.space.stages(new.parameters, Deviation.from_json(new.attributes.get("deviation", {})))
+    stages = sweep.resolved.space.stages(new.parameters, Deviation.of(new.attributes))
     keys = stage_keys(stages)
     # A sweep whose trials share nothing trains forks from the start too.
     trained = trial_reads.trained_keys(store.database, keys) if sweep.resolved.share_prefix else set()

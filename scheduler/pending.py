@@ -1,4 +1,4 @@
-"""What settling looks at: the trials that something happened to, and the rungs that they are on. Nothing here writes.
+"""What settling looks at: the trials that something happened to, and who waits for a choice. Nothing here writes.
 
 A sweep may have 100,000 trials, of which a turn of the loop touches a few. What happened since the last turn is in the
 table `changes` (`store/writes.py`), so a turn costs what changed, and a scheduler that begins to lead finds it there.
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
-from scheduler.reads import Sweep, measured_value
-from scheduler.states import ENDED, OPEN_TRIALS, RunState, TrialState
+from scheduler.reads import Sweep
+from scheduler.states import ENDED, GOING_TRIALS, OPEN_TRIALS, RunState, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,114 +50,33 @@ def has_open_trials(database: Database, sweep_id: int) -> bool:
         return connection.execute(statement).first() is not None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AtRung:
-    """One trial on a stage run that has ended at a rung's resolution."""
-
-    trial_id: int
-    number: int
-    trial_state: TrialState
-    skips_rungs: bool
-    stage_run_id: int
-    state: RunState
-    evaluation_state: RunState | None
-    value: float | None  # of the sweep's metric
-    is_newest: bool  # the trial has not gone on
-
-    @property
-    def is_measured(self) -> bool:
-        return self.evaluation_state == RunState.DONE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rung:
-    resolution: int
-    trials: Sequence[AtRung]
-    complete: bool  # every trial that may still come is there, and measured
-
-    @property
-    def undecided(self) -> list[AtRung]:
-        """The trials that wait here for a choice."""
-        return [
-            one
-            for one in self.trials
-            if one.is_newest
-            and one.is_measured
-            and one.trial_state in (TrialState.WAITING, TrialState.RUNNING)
-            and not one.skips_rungs
-        ]
-
-
-def rung(database: Database, sweep: Sweep, stage: int, resolution: int) -> Rung:
-    """The trials of a sweep that have been through this stage, and whether others are still to come."""
-    key = sweep.resolved.evaluation.key
+def waits_for_choice(database: Database, sweep: Sweep, stage: int) -> bool:
+    """Whether some trial has come to the end of this stage, is measured, and goes nowhere until it is chosen."""
     trials, demands, runs, evaluations = t.trials.c, t.demands.c, t.stage_runs.c, t.evaluations.c
     later = t.demands.alias("later")
-    evaluated = sa.and_(evaluations.stage_run_id == runs.id, evaluations.key == key)
-    arrived = (
-        sa.select(
-            trials.id,
-            trials.number,
-            trials.state.label("trial_state"),
-            _skips_rungs().label("skips_rungs"),
-            runs.id.label("stage_run_id"),
-            sa.case((runs.weights_sha256.is_not(None), str(RunState.DONE)), else_=runs.state).label("state"),
-            evaluations.state.label("evaluation_state"),
-            (~sa.exists(sa.select(later.c.id).where(later.c.trial_id == trials.id, later.c.stage > stage))).label(
-                "is_newest"
-            ),
-        )
+    has_gone_on = sa.exists(sa.select(later.c.id).where(later.c.trial_id == trials.id, later.c.stage > stage))
+    statement = (
+        sa.select(trials.id)
         .select_from(t.demands)
         .join(t.stage_runs, runs.id == demands.stage_run_id)
         .join(t.trials, trials.id == demands.trial_id)
-        .outerjoin(t.evaluations, evaluated)
-        .where(demands.sweep_id == sweep.id, demands.stage == stage, _has_ended())
-        .order_by(trials.number)
-    )
-    values = (
-        sa.select(runs.id, evaluations.metrics)
-        .join(t.evaluations, evaluated)
-        .where(
-            evaluations.state == RunState.DONE,
-            runs.id.in_(sa.select(demands.stage_run_id).where(demands.sweep_id == sweep.id, demands.stage == stage)),
+        .join(
+            t.evaluations,
+            sa.and_(evaluations.stage_run_id == runs.id, evaluations.key == sweep.resolved.evaluation.key),
         )
-    )
-    through = (
-        sa.select(demands.id)
-        .join(t.stage_runs, runs.id == demands.stage_run_id)
-        .outerjoin(t.evaluations, evaluated)
         .where(
-            demands.trial_id == trials.id,
+            demands.sweep_id == sweep.id,
             demands.stage == stage,
             _has_ended(),
-            sa.or_(runs.weights_sha256.is_(None), evaluations.state.in_(ENDED)),
+            evaluations.state == RunState.DONE,
+            trials.state.in_(GOING_TRIALS),
+            sa.not_(_skips_rungs()),
+            ~has_gone_on,
         )
-        .correlate(t.trials)
-    )
-    to_come = (
-        sa.select(trials.id)
-        .where(trials.sweep_id == sweep.id, trials.state.in_(OPEN_TRIALS), sa.not_(_skips_rungs()), ~sa.exists(through))
         .limit(1)
     )
     with database.read.begin() as connection:
-        complete = connection.execute(to_come).first() is None
-        metric = sweep.resolved.metric
-        value = {row.id: measured_value(row.metrics or {}, metric) for row in connection.execute(values)}
-        found = [
-            AtRung(
-                trial_id=row.id,
-                number=row.number,
-                trial_state=TrialState(row.trial_state),
-                skips_rungs=bool(row.skips_rungs),
-                stage_run_id=row.stage_run_id,
-                state=RunState(row.state),
-                evaluation_state=None if row.evaluation_state is None else RunState(row.evaluation_state),
-                value=value.get(row.stage_run_id),
-                is_newest=bool(row.is_newest),
-            )
-            for row in connection.execute(arrived)
-        ]
-    return Rung(resolution=resolution, trials=found, complete=complete)
+        return connection.execute(statement).first() is not None
 
 
 def _skips_rungs() -> sa.ColumnElement[bool]:

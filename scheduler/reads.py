@@ -14,7 +14,7 @@ from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.ranking import Ranked, Standing, gates_of, rank
 from scheduler.roles import Role, describe
-from scheduler.space import NONE, Deviation
+from scheduler.space import Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
 from t2f.errors import UserError
@@ -62,8 +62,7 @@ class Trial:
 
     @property
     def deviation(self) -> Deviation:
-        stored = self.attributes.get("deviation")
-        return Deviation.from_json(stored) if stored else NONE
+        return Deviation.of(self.attributes)
 
     @property
     def told(self) -> Mapping[str, float] | None:

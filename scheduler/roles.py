@@ -57,7 +57,7 @@ def describe(origin: str, attributes: Mapping[str, Any]) -> str:
     elif origin == "branch":
         found.append(f"branch of T{role.parent} after {role.passes} px")
     elif origin == "grow":
-        changes = Deviation.from_json(attributes.get("deviation", {})).late
+        changes = Deviation.of(attributes).late
         found.append(f"grown from T{role.parent} after {role.passes} px{_changes(changes, after=role.passes)}")
     elif "of" in attributes:  # a clone, a fork, an extension
         found.append(f"{origin} of {attributes['of']}{_departures(attributes)}")
@@ -70,7 +70,7 @@ def describe(origin: str, attributes: Mapping[str, Any]) -> str:
 
 def _departures(attributes: Mapping[str, Any]) -> str:
     """What a trial that a person made from another does otherwise."""
-    deviation = Deviation.from_json(attributes.get("deviation", {}))
+    deviation = Deviation.of(attributes)
     after = int(attributes["of"].partition("@")[2] or 0)
     found = _changes(deviation.late, after=after)
     if deviation.seed is not None:

@@ -24,7 +24,7 @@ class Rows:
 
     def final(self, trial: Trial) -> int:
         """px of its last stage."""
-        return (trial.deviation.plan or self.sweep.resolved.space.plan).final_resolution
+        return self.sweep.resolved.space.plan_of(trial.deviation).final_resolution
 
     def value(self, run: StageRun) -> float | None:
         """The sweep's metric, turned so that more is better; None where it is not measured, or no number."""

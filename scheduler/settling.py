@@ -35,7 +35,8 @@ def settle(store: Store, sweep: Sweep) -> bool:
         return _run_out(store, sweep)
     if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
-    spent = budgets.spent_budget(database, sweep, store.now())
+    # The database's clock costs a writing transaction: each turn of each sweep would take one.
+    spent = budgets.spent_budget(database, sweep, store.now()) if sweep.resolved.budget.is_timed else None
     if spent != sweep.spent:
         store.set_spent(sweep.id, spent)
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
@@ -209,7 +210,7 @@ def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
     """
     plan = sweep.resolved.space.plan
     stages = [stage for stage, px in enumerate(plan.resolutions) if sweep.resolved.may_choose_at(px)]
-    if not any(pending.rung(store.database, sweep, stage, plan.resolutions[stage]).undecided for stage in stages):
+    if not any(pending.waits_for_choice(store.database, sweep, stage) for stage in stages):
         return
     rows = _all_rows(store, sweep)
     found = plan_round(rows)
@@ -225,7 +226,7 @@ def _choose(store: Store, sweep: Sweep, demands: "_Demands") -> None:
 
 
 def _next_resolution(sweep: Sweep, trial: Trial, path: Sequence[StageRun]) -> int:
-    return (trial.deviation.plan or sweep.resolved.space.plan).resolutions[len(path)]
+    return sweep.resolved.space.plan_of(trial.deviation).resolutions[len(path)]
 
 
 class _Demands:
@@ -255,7 +256,7 @@ class _Demands:
         deviation = trial.deviation
         parent = keys[-1] if keys else self._sweep.resolved.root(trial.name)
         stage = self._forms.stage(trial.parameters, len(keys), parent, deviation)
-        plan = deviation.plan or self._sweep.resolved.space.plan
+        plan = self._sweep.resolved.space.plan_of(deviation)
         remaining = self._remaining(plan, len(keys))
         return Demand(trial_id=trial.id, keys=(*keys, stage.key), spec=stage.spec, remaining=remaining)
 

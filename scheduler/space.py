@@ -66,6 +66,12 @@ class Deviation:
         return {name: value for name, value in found.items() if value not in (None, {})}
 
     @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> "Deviation":
+        """That of a trial with these attributes."""
+        stored = attributes.get("deviation")
+        return cls.from_json(stored) if stored else NONE
+
+    @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Deviation":
         plan = stored.get("plan")
         return cls(
@@ -131,6 +137,10 @@ class SearchSpace:
         """
         return all(constraint.holds(chosen) for constraint in self.constraints if constraint.names <= chosen.keys())
 
+    def plan_of(self, deviation: Deviation) -> StagePlan:
+        """The stages of a trial that deviates so."""
+        return deviation.plan or self.plan
+
     def training(self, chosen: Mapping[str, Value], deviation: Deviation = NONE) -> TrainingSpec:
         """The whole training of a trial with these parameters; what it deviates in comes last."""
         now: dict[str, Value] = dict(PRESETS[self.preset])
@@ -151,7 +161,7 @@ class SearchSpace:
         return TrainingSpec(
             data_key=self.data_key,
             seed=self.seed if deviation.seed is None else deviation.seed,
-            plan=deviation.plan or self.plan,
+            plan=self.plan_of(deviation),
             settings=settings,
             late=late,
             init_sha256=self.init_sha256,

@@ -120,7 +120,7 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     count = images = unshared = 0
     for number, trial in enumerate(trials):
         count += 1
-        deviation = Deviation.from_json(trial.attributes.get("deviation", {}))
+        deviation = Deviation.of(trial.attributes)
         for node, resolution, stage_images in forms.nodes(trial.parameters, resolved.root(f"T{number}"), deviation):
             unshared += stage_images
             here = runs.setdefault(resolution, set())
