@@ -11,6 +11,7 @@ import typer
 from scheduler import commands, reads
 from scheduler.exporting import export_sweep
 from scheduler.home import Home
+from scheduler.reads import Sweep
 from scheduler.store import Store
 from scheduler.sweep_cli import sweep_app
 from scheduler.sweepfile import read_sweep
@@ -22,6 +23,11 @@ from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml, read_yaml
 
 SweepName = Annotated[str, typer.Argument(help="The sweep's name.")]
+
+
+def named_sweep(home: Path, name: str) -> tuple[Store, Sweep]:
+    store = Store(Home(path=home).open())
+    return store, reads.sweep(store.database, name)
 
 
 def set_words(given: list[str]) -> dict[str, object]:
@@ -38,32 +44,32 @@ def set_words(given: list[str]) -> dict[str, object]:
 @sweep_app.command("pause")
 def sweep_pause(name: SweepName, home: HomeOption = DEFAULT_HOME) -> None:
     """Start no new stage runs of a sweep; what runs goes on."""
-    store = Store(Home(path=home).open())
-    commands.pause_sweep(store, reads.sweep(store.database, name))
+    store, sweep = named_sweep(home, name)
+    commands.pause_sweep(store, sweep)
     console.print(f"{name}: paused")
 
 
 @sweep_app.command("resume")
 def sweep_resume(name: SweepName, home: HomeOption = DEFAULT_HOME) -> None:
     """Go on with a paused sweep."""
-    store = Store(Home(path=home).open())
-    commands.resume_sweep(store, reads.sweep(store.database, name))
+    store, sweep = named_sweep(home, name)
+    commands.resume_sweep(store, sweep)
     console.print(f"{name}: running")
 
 
 @sweep_app.command("stop")
 def sweep_stop(name: SweepName, home: HomeOption = DEFAULT_HOME) -> None:
     """Finish what runs, then end the sweep; nothing new is begun."""
-    store = Store(Home(path=home).open())
-    commands.stop_sweep(store, reads.sweep(store.database, name), reason=f"stopped by {getpass.getuser()}")
+    store, sweep = named_sweep(home, name)
+    commands.stop_sweep(store, sweep, reason=f"stopped by {getpass.getuser()}")
     console.print(f"{name}: stopping; what runs is finished and measured, then it ends as stopped")
 
 
 @sweep_app.command("cancel")
 def sweep_cancel(name: SweepName, home: HomeOption = DEFAULT_HOME) -> None:
     """End a sweep now; stage runs that other sweeps want go on."""
-    store = Store(Home(path=home).open())
-    commands.cancel_sweep(store, reads.sweep(store.database, name))
+    store, sweep = named_sweep(home, name)
+    commands.cancel_sweep(store, sweep)
     console.print(f"{name}: canceled")
 
 
@@ -79,8 +85,7 @@ def sweep_edit(
     as_json: AsJson = False,
 ) -> None:
     """Change bounds, values, budget, priority or retries of a sweep, also after its end; what is trained stays."""
-    store = Store(Home(path=home).open())
-    sweep = reads.sweep(store.database, name)
+    store, sweep = named_sweep(home, name)
     edit = commands.edit_sweep(store, sweep, set_words(changes), by=getpass.getuser(), dry_run=dry_run)
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, **asdict(edit)})
@@ -143,10 +148,8 @@ def sweep_delete(
     name: SweepName, home: HomeOption = DEFAULT_HOME, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Delete an ended sweep with its models and files; what other sweeps share stays."""
-    place = Home(path=home)
-    store = Store(place.open())
-    sweep = reads.sweep(store.database, name)
-    gone = commands.delete_sweep(store, place.files, sweep, by=getpass.getuser(), dry_run=dry_run)
+    store, sweep = named_sweep(home, name)
+    gone = commands.delete_sweep(store, Home(path=home).files, sweep, by=getpass.getuser(), dry_run=dry_run)
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, **asdict(gone)})
         return

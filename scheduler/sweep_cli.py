@@ -132,7 +132,7 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     console.print(table)
 
 
-def sweep_json(sweep: Sweep, progress: reads.Counts | reads.Progress, ranking: list[Ranked]) -> dict[str, Any]:
+def sweep_json(sweep: Sweep, progress: reads.Counts, ranking: list[Ranked]) -> dict[str, Any]:
     return {
         "name": sweep.name,
         "state": sweep.state,
@@ -179,7 +179,7 @@ def sweep_show(
     sweep = reads.sweep(database, name)
     paths = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)
     trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
-    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    progress, ranking = reads.counts(database, sweep), reads.ranking(database, sweep)
     rungs = rung_reports(sweep, list(trials.values()), paths)
     end_of_search = search_reads.end_of_search(database, sweep.id)
     if as_json:
@@ -197,7 +197,7 @@ def sweep_show(
     if end_of_search:
         console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
-    console.print(judge_line(judge_of(sweep, progress.stage_runs)))
+    console.print(judge_line(judge_of(sweep, (run for path in paths.values() for run in path))))
     for rung in rungs:
         console.print(str(rung))
     varying = sweep.resolved.space.varying

@@ -1,6 +1,7 @@
 """The commands `t2f trial` that act on a trial: pause, resume, cancel, retry, clone, fork, extend."""
 
 import getpass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from scheduler import commands, reads
 from scheduler.home import Home
 from scheduler.models import sweep_data
+from scheduler.reads import Trial
 from scheduler.store import Store
 from scheduler.trial_cli import trial_app
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
@@ -18,11 +20,15 @@ TrialName = Annotated[str, typer.Argument(help="SWEEP/T12, or T12 where that is 
 SetValues = Annotated[list[str] | None, typer.Option("--set", help="SETTING=VALUE, several times.")]
 
 
+def named_trial(home: Path, name: str) -> tuple[Store, Trial]:
+    store = Store(Home(path=home).open())
+    return store, reads.trial(store.database, name)
+
+
 @trial_app.command("pause")
 def trial_pause(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     """Start no new stage runs of one trial; what it shares goes on for others."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     commands.pause_trial(store, trial)
     console.print(f"{trial.name}: paused")
 
@@ -30,8 +36,7 @@ def trial_pause(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
 @trial_app.command("resume")
 def trial_resume(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     """Go on with a paused trial."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     commands.resume_trial(store, trial)
     console.print(f"{trial.name}: {reads.trial(store.database, trial.name).state}")
 
@@ -39,8 +44,7 @@ def trial_resume(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
 @trial_app.command("cancel")
 def trial_cancel(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     """End one trial; stage runs that other trials share go on."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     commands.cancel_trial(store, trial)
     console.print(f"{trial.name}: canceled")
 
@@ -48,8 +52,7 @@ def trial_cancel(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
 @trial_app.command("retry")
 def trial_retry(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     """Try a failed or diverged trial again where it broke, with fresh retry budgets."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     commands.retry_trial(store, reads.sweep(store.database, trial.sweep_name), trial)
     console.print(f"{trial.name}: tried again")
 
@@ -57,8 +60,7 @@ def trial_retry(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
 @trial_app.command("promote")
 def trial_promote(name: TrialName, home: HomeOption = DEFAULT_HOME) -> None:
     """Let a stopped trial go on from its sealed stage to its end; an ended sweep is open again."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     commands.promote_trial(store, trial)
     console.print(f"{trial.name}: goes on")
 
@@ -73,8 +75,7 @@ def trial_clone(
     as_json: AsJson = False,
 ) -> None:
     """Add a trial with the same parameters but for those that are set."""
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     values = dict(map(read_override, set_values or []))
     say(
         commands.clone_trial(store, trial, values=values, seed=seed, by=getpass.getuser(), dry_run=dry_run),
@@ -94,8 +95,7 @@ def trial_fork(
     name, _, resolution = source.partition("@")
     if not (resolution.isascii() and resolution.isdigit() and len(resolution) <= 5):
         raise UserError(f"--from {source} is not allowed; write SWEEP/T12@32, the trial and the px of a sealed stage")
-    store = Store(Home(path=home).open())
-    trial = reads.trial(store.database, name)
+    store, trial = named_trial(home, name)
     values = dict(map(read_override, set_values or []))
     say(
         commands.fork_trial(store, trial, int(resolution), values=values, by=getpass.getuser(), dry_run=dry_run),
@@ -114,10 +114,8 @@ def trial_extend(
     as_json: AsJson = False,
 ) -> None:
     """Add a trial that goes on where a complete one ended, or a pruned one was stopped."""
-    place = Home(path=home)
-    store = Store(place.open())
-    trial = reads.trial(store.database, name)
-    prepared_to = max(sweep_data(place, reads.sweep(store.database, trial.sweep_name)).resolutions)
+    store, trial = named_trial(home, name)
+    prepared_to = max(sweep_data(Home(path=home), reads.sweep(store.database, trial.sweep_name)).resolutions)
     new = commands.extend_trial(
         store,
         trial,

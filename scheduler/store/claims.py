@@ -35,7 +35,7 @@ class ClaimWrites(TreeWrites):
     def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
         attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one_or_none()
         if attempt is not None:
-            run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == attempt.stage_run_id)).one()
+            run = connection.execute(_RUN, {"run_id": attempt.stage_run_id}).one()
             if run.attempt != attempt.number or run.state not in ACTIVE:
                 raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
             return self._training(connection, run, attempt, lease_seconds)
@@ -127,7 +127,7 @@ class ClaimWrites(TreeWrites):
         return self._measuring(connection, claimed, lease_seconds)
 
     def _measuring(self, connection: sa.Connection, row: sa.Row, lease_seconds: float) -> Assignment:
-        run = connection.execute(sa.select(t.stage_runs).where(t.stage_runs.c.id == row.stage_run_id)).one()
+        run = connection.execute(_RUN, {"run_id": row.stage_run_id}).one()
         data_name = connection.scalar(
             sa.select(t.sweeps.c.data_name)
             .join(t.demands, t.demands.c.sweep_id == t.sweeps.c.id)
