@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from t2f.errors import CheckpointError
-from t2f.foreign import allow_only, read_as, read_tensors, whole_number
+from t2f.foreign import allow_only, norm_epsilon, read_as, read_tensors, require_equal_heads, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +33,10 @@ class BertConfig:
         found = read_as(path, dict)
         allow_only(path, {"model_type": None, **found}, {"model_type": "bert"})
         allow_only(path, found, {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False})
-        epsilon = found.get("layer_norm_eps", 1e-12)
-        if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-            raise CheckpointError(f"{path} says layer_norm_eps = {epsilon!r}; it must be a number between 0 and 1")
+        epsilon = norm_epsilon(path, found, default=1e-12)
         names = [field.name for field in fields(cls) if field.name != "layer_norm_eps"]
         sizes = {name: whole_number(path, found, name) for name in names}
-        if sizes["hidden_size"] % sizes["num_attention_heads"]:
-            raise CheckpointError(
-                f"{path} says hidden_size = {sizes['hidden_size']}, which {sizes['num_attention_heads']} attention "
-                "heads cannot share equally"
-            )
+        require_equal_heads(path, sizes)
         return cls(**sizes, layer_norm_eps=epsilon)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

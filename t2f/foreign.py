@@ -66,3 +66,20 @@ def whole_number(path: Path, found: Mapping[str, Any], name: str, *, minimum: in
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise CheckpointError(f"{path} says {name} = {value!r}; it must be a whole number, {minimum} or more")
     return value
+
+
+def require_equal_heads(path: Path, sizes: Mapping[str, Any]) -> None:
+    """CheckpointError where a network's width is no multiple of its attention heads."""
+    if sizes["hidden_size"] % sizes["num_attention_heads"]:
+        raise CheckpointError(
+            f"{path} says hidden_size = {sizes['hidden_size']}, which {sizes['num_attention_heads']} attention heads "
+            "cannot share equally"
+        )
+
+
+def norm_epsilon(path: Path, found: Mapping[str, Any], *, default: float) -> float:
+    """What `layer_norm_eps` says."""
+    epsilon = found.get("layer_norm_eps", default)
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise CheckpointError(f"{path} says layer_norm_eps = {epsilon!r}; it must be a number between 0 and 1")
+    return epsilon

@@ -19,7 +19,7 @@ from torch.nn import functional
 from t2f.bytepairs import BytePairs, read_byte_pairs
 from t2f.checkpoint import file_sha256
 from t2f.errors import CheckpointError
-from t2f.foreign import allow_only, read_as, read_tensors, whole_number
+from t2f.foreign import allow_only, norm_epsilon, read_as, read_tensors, require_equal_heads, whole_number
 
 WEIGHTS = "model.safetensors"
 REQUIRED = ("config.json", WEIGHTS, "vocab.json", "merges.txt")
@@ -81,19 +81,15 @@ class ClipConfig:
 
 
 def _tower(path: Path, found: Any, defaults: Sizes) -> dict[str, Any]:
-    said = {name: value for name, value in (found or {}).items() if value is not None} if found else {}
+    if not isinstance(found, dict | None):
+        raise CheckpointError(f"{path} gives the sizes of a tower as {found!r:.100}; a mapping is needed")
+    said = {name: value for name, value in (found or {}).items() if value is not None}
     sizes: dict[str, Any] = {name: whole_number(path, {**defaults, **said}, name) for name in defaults}
-    if sizes["hidden_size"] % sizes["num_attention_heads"]:
-        raise CheckpointError(
-            f"{path} says hidden_size = {sizes['hidden_size']}, which {sizes['num_attention_heads']} attention heads "
-            "cannot share equally"
-        )
-    activation, epsilon = said.get("hidden_act", "quick_gelu"), said.get("layer_norm_eps", 1e-5)
-    if activation not in ACTIVATIONS:
+    require_equal_heads(path, sizes)
+    activation = said.get("hidden_act", "quick_gelu")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise CheckpointError(f"{path} says hidden_act = {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
-    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise CheckpointError(f"{path} says layer_norm_eps = {epsilon!r}; it must be a number between 0 and 1")
-    return {**sizes, "hidden_act": activation, "layer_norm_eps": epsilon}
+    return {**sizes, "hidden_act": activation, "layer_norm_eps": norm_epsilon(path, said, default=1e-5)}
 
 
 def _norm_shapes(name: str, sizes: Sizes) -> dict[str, tuple[int, ...]]:

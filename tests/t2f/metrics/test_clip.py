@@ -118,6 +118,10 @@ def test_folders_that_cannot_be_run_are_named(folder, tmp_path):
     assert "cannot share" in refused("config.json", {**CONFIG, "text_config": {**vision, "num_attention_heads": 3}})
     assert "cannot be read as a safetensors file" in refused("model.safetensors", pickle.dumps({"a": 1}))
     assert "three numbers between 0 and 1" in refused("preprocessor_config.json", {"image_mean": [1, 2]})
+    assert "hidden_act = ['gelu']" in refused(
+        "config.json", {**CONFIG, "text_config": {**vision, "hidden_act": ["gelu"]}}
+    )
+    assert "the sizes of a tower as [1]; a mapping is needed" in refused("config.json", {**CONFIG, "text_config": [1]})
     weights = load_file(folder / "model.safetensors")
     write_weights(folder, {**weights, "visual_projection.weight": torch.full((8, 16), torch.nan)})
     with pytest.raises(CheckpointError, match="not finite"):
