@@ -19,36 +19,18 @@ is what the plan makes of it; only the way of counting is the same. The last lin
 import argparse
 import json
 import os
-import shutil
-import socket
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data
-from scheduler import reads, submitting
-from scheduler.home import Home
-from scheduler.reads import StageRun, Sweep
+from benchmarks.sweeping import Bench, Ran, bench_on
 from scheduler.states import TrialState
-from scheduler.store import Store
-from scheduler.sweepfile import read_sweep
-from t2f.data import PreparedData
-from t2f.judge import load_judge
 from t2f.spec import RESOLUTIONS
-from t2f.trainfile import Section
-from t2f.yamlfile import parse_yaml
-from workers.environment import prepare_environment
 
-if TYPE_CHECKING:
-    from scheduler.system import System
-
-WORKERS = 2
 # Images of each stage, in units that --scale gives: the article's, equal ones, and most of them at the end.
 PLANS = {"article": (160, 80, 40, 20, 10), "even": (50, 50, 50, 50), "late": (10, 20, 40, 40)}
 SWEEP = """
@@ -68,79 +50,34 @@ checkpoint: {{seconds: 600}}
 RATES = {"first": (0.001, 0.002, 0.003, 0.004), "second": (0.0015, 0.0025, 0.0035, 0.005)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """A sweep that has ended."""
+class PlanBench:
+    """The sweeps of one plan of stages."""
 
-    device_seconds: float  # of the stage runs that it was the first to want
-    wall_seconds: float
-    trained: int  # stage runs
-    images: Mapping[int, int]  # trained, by resolution
-    seconds: Mapping[int, float]
-    weights: Mapping[int, str]  # trial number -> hash of its last stage's weights
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Bench:
-    """A home with the demo faces, and a running system on it."""
-
-    def __init__(self, home: Home, system: "System", data: PreparedData, plan: str, images: Sequence[int]) -> None:
-        self._home, self._system, self._data, self._plan, self._images = home, system, data, plan, images
+    def __init__(self, bench: Bench, plan: str, images: Sequence[int]) -> None:
+        self._bench, self._plan, self._images = bench, plan, images
 
     def run(self, name: str, *, first: int, share: bool = True, rates: str = "first", stopping: str = "none") -> Ran:
         """Submit a grid of twelve that differs from this resolution on, and wait for its end."""
-        name = f"{self._plan}-{name}"
-        text = SWEEP.format(
-            name=name,
-            seed=int(stopping != "none"),  # ASHA shares nothing with the grids
-            resolutions=list(RESOLUTIONS[: len(self._images)]),
-            images=list(self._images),
-            share="on" if share else "off",
-            generator=list(RATES[rates]),
-            first=first,
-            stopping=stopping,
+        ran = self._bench.run(
+            SWEEP.format(
+                name=f"{self._plan}-{name}",
+                seed=int(stopping != "none"),  # ASHA shares nothing with the grids
+                resolutions=list(RESOLUTIONS[: len(self._images)]),
+                images=list(self._images),
+                share="on" if share else "off",
+                generator=list(RATES[rates]),
+                first=first,
+                stopping=stopping,
+            )
         )
-        sweep_file = read_sweep(Section(parse_yaml(text, source=name), name), Path())
-        database = self._home.create()
-        before = {run.id for sweep in reads.sweeps(database) for run in reads.progress(database, sweep).stage_runs}
-        begun = time.perf_counter()
-        submitting.submit_sweep(
-            Store(database),
-            sweep_file.resolve(self._data, load_judge(self._data)[1]),
-            name=name,
-            submitted=text,
-            data_name="demo",
-        )
-        self._system.runner.run(should_stop=lambda: not reads.sweep(database, name).is_open)
-        wall = time.perf_counter() - begun
-        sweep = reads.sweep(database, name)
-        progress = reads.progress(database, sweep)
-        return ran(sweep, progress, [run for run in progress.stage_runs if run.id not in before], wall, database)
+        if any(trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) for trial in ran.trials.values()):
+            raise SystemExit(f"{ran.sweep.name}: {[(trial.name, trial.state) for trial in ran.trials.values()]}")
+        return ran
 
 
-def ran(sweep: Sweep, progress: reads.Progress, new: Sequence[StageRun], wall: float, database: Any) -> Ran:
-    runs = {run.id: run for run in progress.stage_runs}
-    trials = {trial.id: trial for trial in reads.trials(database, sweep.id)}
-    if any(trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials.values()):
-        raise SystemExit(f"{sweep.name}: {[(trial.name, trial.state) for trial in trials.values()]}")
-    images: dict[int, int] = {}
-    seconds: dict[int, float] = {}
-    for run in new:
-        images[run.resolution] = images.get(run.resolution, 0) + run.images
-        seconds[run.resolution] = seconds.get(run.resolution, 0.0) + run.seconds
-    return Ran(
-        device_seconds=sum(seconds.values()),
-        wall_seconds=wall,
-        trained=len(new),
-        images=images,
-        seconds=seconds,
-        weights={trials[trial].number: runs[path[-1]].weights_sha256 for trial, path in progress.paths.items()},
-    )
+def weights(ran: Ran) -> dict[int, str]:
+    """Trial number -> hash of its last stage's weights."""
+    return {ran.trials[trial].number: ran.runs[path[-1]].weights_sha256 for trial, path in ran.progress.paths.items()}
 
 
 def predicted(shared: Ran, unshared: Ran) -> float:
@@ -154,7 +91,7 @@ def entries(plan: str, case: str, shared: Ran, unshared: Ran) -> list[dict[str, 
     end_to_end = unshared.wall_seconds / shared.wall_seconds
     foretold = predicted(shared, unshared)
     print(
-        f"| {plan} | {case} | {unshared.trained} | {shared.trained} | {foretold:.2f} | {saving:.2f} | "
+        f"| {plan} | {case} | {len(unshared.new)} | {len(shared.new)} | {foretold:.2f} | {saving:.2f} | "
         f"{end_to_end:.2f} |",
         flush=True,
     )
@@ -185,19 +122,19 @@ def entries(plan: str, case: str, shared: Ran, unshared: Ran) -> list[dict[str, 
     ]
 
 
-def run_plan(plan: str, bench: Bench, stages: int) -> list[dict[str, Any]]:
+def run_plan(plan: str, bench: PlanBench, stages: int) -> list[dict[str, Any]]:
     last, third, second = RESOLUTIONS[stages - 1], RESOLUTIONS[min(2, stages - 1)], RESOLUTIONS[1]
     found: list[dict[str, Any]] = []
     alone = bench.run("last-alone", first=last, share=False)
     shared = bench.run("last", first=last)
     found += entries(plan, "grid at the last stage", shared, alone)
-    same = shared.weights == alone.weights
+    same = weights(shared) == weights(alone)
     found += entries(plan, "second grid over its tree", bench.run("last-again", first=last, rates="second"), alone)
     if third != last:
         alone = bench.run("third-alone", first=third, share=False)
         shared = bench.run("third", first=third)
         found += entries(plan, "grid from the third stage on", shared, alone)
-        same = same and shared.weights == alone.weights
+        same = same and weights(shared) == weights(alone)
     found += entries(plan, "ASHA from the second stage on", bench.run("asha", first=second, stopping="asha"), alone)
     bits = {"measured": int(same), "target": 1, "better": "higher", "low": None, "high": None, "n": 1}
     return [*found, {"goal": f"{plan} plan: same bits as without sharing", **bits}]
@@ -218,18 +155,10 @@ def main() -> None:
     print("| plan | sweep | stage runs unshared | trained | predicted | device time | end to end |")
     print("|---|---|---|---|---|---|---|")
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="t2f-tree-") as folder:
-        home = Home(path=Path(folder))
-        shutil.copytree(data.path, home.data / "demo")
-        prepare_environment(home.path)
-        # Ray reads the environment when it is imported.
-        from scheduler.system import System, SystemSettings
-
-        with System(SystemSettings(home=home, port=free_port(), cpu_workers=WORKERS, beat_seconds=2.0)) as system:
-            for name, units in plans.items():
-                images = [max(32, round(scale * unit)) for unit in units]
-                bench = Bench(home, system, PreparedData.open(home.data / "demo"), name, images)
-                found += run_plan(name, bench, len(units))
+    with bench_on(data) as bench:
+        for name, units in plans.items():
+            images = [max(32, round(scale * unit)) for unit in units]
+            found += run_plan(name, PlanBench(bench, name, images), len(units))
     print(json.dumps(found))
 
 
