@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,42 +86,83 @@ def databases(folder: Path, *, quick: bool) -> Iterator[list[Sqlite | Postgres]]
 def queue_figures(database: Sqlite | Postgres, *, most: int, claims: int) -> dict[str, float]:
     """Submit and claim, at two fills."""
     found: dict[str, float] = {}
-    for trials in (max(claims * 2, most // 100), most):
+    for fill, trials in (("short", max(claims * 2, most // 100)), ("long", most)):
         url = database.new()
-        made = side("submit", url=url, trials=trials)
+        found |= {f"{name}, {fill} queue": value for name, value in side("submit", url=url, trials=trials).items()}
         done = side("claim", url=url, count=claims)
-        found |= {f"{name}_at_{trials}": value for name, value in made.items()}
-        found |= {
-            f"claim_p50_ms_at_{trials}": done["p50_ms"],
-            f"claim_p99_ms_at_{trials}": done["p99_ms"],
-            f"claimed_and_sealed_per_second_at_{trials}": done["count"] / done["seconds"],
-        }
+        found[f"claim_p50_ms, {fill} queue"], found[f"claim_p99_ms, {fill} queue"] = done["p50_ms"], done["p99_ms"]
+        found[f"claimed_and_sealed_per_second, {fill} queue"] = done["count"] / done["seconds"]
     clients = side("clients", url=url, count=claims, processes=PROCESSES)
-    found[f"claimed_and_sealed_per_second_{PROCESSES}_clients"] = clients["per_second"]
+    found[f"claimed_and_sealed_per_second, {PROCESSES} clients"] = clients["per_second"]
     found["restart_seconds"] = side("restart", url=url)["seconds"]
     return found
 
 
+def compared(database: Sqlite | Postgres, trials: int) -> dict[str, float]:
+    """Ask, claim, tell beside Optuna's storage of the same kind."""
+    ours = side("ours", url=database.new(), trials=trials, processes=PROCESSES)["trials_per_second"]
+    optuna = side("optuna", url=database.new(), trials=trials, processes=PROCESSES)["trials_per_second"]
+    return {"ask_claim_tell_per_second": ours, "optuna_per_second": optuna}
+
+
+# What was aimed at
+
+
+def entry(goal: str, target: float, measured: float, better: str) -> dict[str, Any]:
+    value = round(measured, 4)
+    return {"goal": goal, "target": target, "measured": value, "low": value, "high": value, "n": 1, "better": better}
+
+
+def entries(name: str, found: Mapping[str, float], *, most: int) -> list[dict[str, Any]]:
+    """The goals of one kind of database."""
+    one_client = "claimed_and_sealed_per_second, long queue"
+    several = f"claimed_and_sealed_per_second, {PROCESSES} clients"
+    flat = found[one_client] / found["claimed_and_sealed_per_second, short queue"]
+    ahead = found["ask_claim_tell_per_second"] / found["optuna_per_second"]
+    made = [
+        entry(f"{name}: {most} trials claimable, seconds", 10, found["claimable_seconds, long queue"], "lower"),
+        entry(f"{name}: peak memory, MiB", 300, found["peak_mib, long queue"], "lower"),
+        entry(f"{name}: claim, 99th percentile, short queue, ms", 50, found["claim_p99_ms, short queue"], "lower"),
+        entry(f"{name}: claim, 99th percentile, {most} trials, ms", 50, found["claim_p99_ms, long queue"], "lower"),
+        entry(f"{name}: claims with {most} trials over a short queue", 0.8, flat, "higher"),
+        entry(f"{name}: ask, claim, tell over Optuna's storage", 5, ahead, "higher"),
+    ]
+    if name == "sqlite":
+        return [*made, entry(f"{name}: claimed and sealed a second", 200, found[one_client], "higher")]
+    return [*made, entry(f"{name}: claimed and sealed a second, {PROCESSES} clients", 600, found[several], "higher")]
+
+
+def beside_tune(found: Mapping[str, float], *, most: int, tune_trials: int) -> list[dict[str, Any]]:
+    tune = side("tune", trials=tune_trials)
+    print_figures("ray tune", {"trials": tune_trials, **tune})
+    rate = found["ask_claim_tell_per_second"] / tune["trials_per_second"]
+    ahead = tune["restore_seconds"] / found["restart_seconds"]
+    return [
+        entry("sqlite: trials a second over Ray Tune's", 1, rate, "higher"),
+        entry(f"seconds of Ray Tune to restore {tune_trials} trials over ours for {most}", 1, ahead, "higher"),
+    ]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="2,000 trials on SQLite, without Ray Tune")
     quick = parser.parse_args(arguments).quick
-    most, claims, compared, tune_trials = (2_000, 50, 80, 0) if quick else (100_000, 400, 1_000, 200)
-    figures: dict[str, Any] = {"quick": quick, "trials": most}
-    with tempfile.TemporaryDirectory(prefix="t2f-bench-") as place, databases(Path(place), quick=quick) as found:
-        figures["fsync_ms"] = fsync_ms(Path(place))
-        for database in found:
-            own = queue_figures(database, most=most, claims=claims)
-            ours = side("ours", url=database.new(), trials=compared, processes=PROCESSES)["trials_per_second"]
-            optuna = side("optuna", url=database.new(), trials=compared, processes=PROCESSES)["trials_per_second"]
-            own |= {"ask_claim_tell_per_second": ours, "optuna_per_second": optuna, "ahead_of_optuna": ours / optuna}
-            figures[database.name] = own
-        if tune_trials:
-            figures["ray_tune"] = {"trials": tune_trials, **side("tune", trials=tune_trials)}
-    for name, value in figures.items():
-        for key, figure in value.items() if isinstance(value, dict) else [("", value)]:
-            print(f"{name:12} {key:55} {figure:>12.4g}" if not isinstance(figure, bool) else f"{name:12} {figure}")
-    print(json.dumps(figures))
+    most, claims, trials, tune_trials = (2_000, 50, 80, 0) if quick else (100_000, 400, 1_000, 2_000)
+    goals: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="t2f-bench-") as place, databases(Path(place), quick=quick) as kinds:
+        print(f"a write of 4 KiB is on the disk after {fsync_ms(Path(place)):.2f} ms")
+        for database in kinds:
+            found = queue_figures(database, most=most, claims=claims) | compared(database, trials)
+            print_figures(database.name, found)
+            goals += entries(database.name, found, most=most)
+            if tune_trials and database.name == "sqlite":
+                goals += beside_tune(found, most=most, tune_trials=tune_trials)
+    print(json.dumps(goals))
+
+
+def print_figures(name: str, found: Mapping[str, float]) -> None:
+    for key, value in found.items():
+        print(f"{name:12} {key:55} {value:>12.4g}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
 from scheduler.forms import StageForms
 from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.rounds import Rows
-from scheduler.states import ACTIVE, ENDED, GOING_TRIALS, RunState, SweepState, TrialState
+from scheduler.states import GOING_TRIALS, RunState, SweepState, TrialState
 from scheduler.store import Demand, Fork, Store
 from t2f.spec import StagePlan
 
@@ -32,20 +32,22 @@ def settle(store: Store, sweep: Sweep) -> bool:
     """
     database = store.database
     if sweep.state == SweepState.STOPPING:
-        return _run_out(store, sweep)
+        return _run_out(store, sweep, reason=sweep.error or "the sweep was stopped")
     if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
     # The database's clock costs a writing transaction: each turn of each sweep would take one.
     spent = budgets.spent_budget(database, sweep, store.now()) if sweep.resolved.budget.is_timed else None
     if spent != sweep.spent:
         store.set_spent(sweep.id, spent)
+    if spent is not None:
+        return _run_out(store, sweep, reason=f"the sweep's budget: {spent}")
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
     # more: to see that a trial ended, to ask for another, and to begin it.
     for _ in range(len(sweep.resolved.space.plan.resolutions) + 3):
         changes = pending.changes(database, sweep.id)
         if not changes.ids and not changes.trial_ids:
             # After promotions, so that only trials which wait at a rung leave room for others.
-            if spent is not None or not (asking.ask_trials(store, sweep) or _ask_finalists(store, sweep)):
+            if not (asking.ask_trials(store, sweep) or _ask_finalists(store, sweep)):
                 break
             continue
         demands = _Demands(store, sweep)
@@ -54,21 +56,15 @@ def settle(store: Store, sweep: Sweep) -> bool:
             rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
             _request_evaluations(store, sweep, paths)
             ended = _end_trials(store, rows)
-            if spent is not None:
-                _wind_up(store, [trial for trial in trials if trial.id not in ended], paths, spent)
-                continue
             going = _going_on(rows, [trial for trial in trials if trial.id not in ended])
             _fork(store, sweep, branches_wanted(rows, going))
             demands.write(going, paths)
-        if spent is None:
-            _choose(store, sweep, demands)
+        _choose(store, sweep, demands)
         if demands.is_waiting:
             break
         store.forget_changes(changes.ids)
     if pending.has_open_trials(database, sweep.id):
         return False
-    if spent is not None:
-        return True
     if asking.wants_more(store, sweep):
         return False
     return not sweep.resolved.replicate.trials or not finalists_wanted(_all_rows(store, sweep))
@@ -97,15 +93,15 @@ def _fork(store: Store, sweep: Sweep, forks: Sequence[Fork]) -> bool:
     return bool(forks)
 
 
-def _run_out(store: Store, sweep: Sweep) -> bool:
-    """Settle a sweep that was stopped: what is sealed is measured, and nothing more is begun."""
+def _run_out(store: Store, sweep: Sweep, *, reason: str) -> bool:
+    """Settle a sweep that was stopped or has spent its budget: what runs is finished and measured, the rest ends."""
     changes = pending.changes(store.database, sweep.id)
     if changes.ids or changes.trial_ids:
         for trials in _in_batches(store, changes.trial_ids):
             paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
             _request_evaluations(store, sweep, paths)
             _end_trials(store, Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs))
-        store.end_idle_trials(sweep.id, reason=sweep.error or "the sweep was stopped")
+        store.end_idle_trials(sweep.id, reason=reason)
         store.forget_changes(changes.ids)
     return not pending.has_open_trials(store.database, sweep.id)
 
@@ -125,24 +121,6 @@ def _is_kept_waiting(store: Store, sweep: Sweep) -> bool:
     if for_ever:
         store.cancel_sweep(sweep.id, reason=reason, state=SweepState.FAILED)
     return True
-
-
-def _wind_up(store: Store, trials: Sequence[Trial], paths: Mapping[int, list[StageRun]], spent: str) -> None:
-    """Nothing new begins: what runs goes on to its stage's end and is measured, the other trials end where they are."""
-    ends: dict[int, TrialState] = {}
-    for trial in trials:
-        path = paths.get(trial.id, [])
-        last = path[-1] if path else None
-        if not trial.is_open or (last is not None and last.state in ACTIVE):
-            continue
-        if last is not None and last.state == RunState.DONE:
-            if last.evaluation is None or last.evaluation.state not in ENDED:
-                continue
-            ends[trial.id] = TrialState.PRUNED
-        else:
-            ends[trial.id] = TrialState.PRUNED if len(path) > 1 else TrialState.CANCELED
-    if ends:
-        store.set_trial_states(ends, reason=f"the sweep's budget: {spent}")
 
 
 def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[StageRun]]) -> None:

@@ -188,9 +188,11 @@ class SweepWrites(TreeWrites):
             return True
 
     def end_idle_trials(self, sweep_id: int, *, reason: str) -> None:
-        """End the trials of a stopping sweep of which nothing runs or is measured any more."""
+        """End the trials of which nothing runs or is measured, where a sweep stops or has spent its budget."""
         with self._transaction() as (connection, now):
-            if self._held_sweep(connection, sweep_id) == SweepState.STOPPING:
+            spent = sa.select(t.sweeps.c.spent).where(t.sweeps.c.id == sweep_id)
+            state = self._held_sweep(connection, sweep_id)
+            if state == SweepState.STOPPING or (state == SweepState.RUNNING and connection.scalar(spent)):
                 self._end_idle_trials(connection, now, sweep_id, reason, sealed_too=True)
 
     def _end_idle_trials(
@@ -302,21 +304,6 @@ class SweepWrites(TreeWrites):
             if changed.rowcount:
                 record_event(connection, now, "sweep.budget", sweep_id=sweep_id, spent=spent)
                 note_changes(connection, [{"sweep_id": sweep_id}])
-
-    def set_sweep_priority(self, sweep_id: int, priority: int) -> bool:
-        """Change the priority of all that an open sweep wants, now and later; whether it was open."""
-        with self._transaction() as (connection, now):
-            is_open = t.sweeps.c.state.in_(OPEN_SWEEPS)
-            resolved = connection.scalar(
-                locked(sa.select(t.sweeps.c.resolved).where(t.sweeps.c.id == sweep_id, is_open))
-            )
-            if resolved is None:
-                return False
-            resolved = {**resolved, "priority": priority}
-            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved))
-            self._set_priority(connection, now, sweep_id, priority)
-            record_event(connection, now, "sweep.priority", sweep_id=sweep_id, priority=priority)
-            return True
 
     def cancel_sweep(self, sweep_id: int, *, reason: str, state: SweepState = SweepState.CANCELED) -> bool:
         """End a sweep and all its open trials in one transaction; whether it was still open.

@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from scheduler import reads, settling
+from scheduler import commands, reads, settling
 from scheduler import tables as t
 from scheduler.states import Outcome, RunState
 from scheduler.store import Orders, StaleAttempt, queue
@@ -129,12 +129,11 @@ def test_a_claim_reads_one_row_of_the_index_however_long_the_queue_is(store, que
 
 
 def test_a_priority_changes_while_a_sweep_runs(store, queued, workers):
-    first, second = queued("first"), queued("second")
-    assert store.set_sweep_priority(second.id, 80)
+    queued("first")
+    queued("second")
+    commands.edit_sweep(store, reads.sweep(store.database, "second"), {"resources.priority": 80}, by="test")
     assert {owner(store, claim(store, worker)) for worker in workers[:3]} == {"second"}
     assert reads.sweep(store.database, "second").resolved.priority == 80
-    store.cancel_sweep(first.id, reason="test")
-    assert not store.set_sweep_priority(first.id, 80)
 
 
 # Preemption
