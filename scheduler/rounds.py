@@ -31,7 +31,11 @@ class Rows:
         if run.evaluation is None or run.evaluation.state != RunState.DONE:
             return None
         value = run.evaluation.value(self.sweep.resolved.metric)
-        return value if value is None or self.sweep.resolved.goal == "maximize" else -value
+        return None if value is None else self.turned(value)
+
+    def turned(self, value: float) -> float:
+        """A value of the sweep's metric, turned so that more is better."""
+        return value if self.sweep.resolved.goal == "maximize" else -value
 
     def bracket(self, trial: Trial) -> int:
         """px of the first rung at which it may be judged; those of one bracket are compared with each other."""

@@ -9,6 +9,7 @@ import platform
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -104,9 +105,10 @@ class Runner:
         for sweep in reads.open_sweeps(self._database):
             if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
-            if settling.settle(self._store, sweep):
+            promote = partial(promoting.promote_best, self._store, sweep, self._make_bundle)
+            if settling.settle(self._store, sweep, promote=promote):
                 # In this order: killed in between, the next scheduler finds the sweep open and does both.
-                promoting.promote_best(self._store, sweep, self._make_bundle)
+                promote()
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
         self._collector.turn()

@@ -4,13 +4,14 @@ Every step can be done twice, so a scheduler that dies between any two of them i
 end: what happened is forgotten only once all that follows from it is written.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from scheduler import asking, budgets, forecast, pending, reads
+from scheduler import asking, budgets, forecast, model_reads, pending, reads
 from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
 from scheduler.forms import StageForms
 from scheduler.reads import StageRun, Sweep, Trial
+from scheduler.registry import BEST
 from scheduler.rounds import Rows
 from scheduler.states import GOING_TRIALS, RunState, SweepState, TrialState
 from scheduler.store import Demand, Fork, Store
@@ -25,14 +26,15 @@ ENDS = {
 BATCH = 1000  # trials that are in memory at once
 
 
-def settle(store: Store, sweep: Sweep) -> bool:
+def settle(store: Store, sweep: Sweep, *, promote: Callable[[], object] = lambda: None) -> bool:
     """Write what follows from what happened to a sweep: demands, evaluations, promotions, children, ends of trials.
 
-    True once no trial is open any more: the sweep can be ended.
+    True once no trial is open any more: the sweep can be ended. promote: called when a trial has come through its last
+    stage with a better value than the sweep's best model has, or as the first one.
     """
     database = store.database
     if sweep.state == SweepState.STOPPING:
-        return _run_out(store, sweep, reason=sweep.error or "the sweep was stopped")
+        return _run_out(store, sweep, promote, reason=sweep.error or "the sweep was stopped")
     if sweep.state == SweepState.PAUSED or sweep.resolved.own_loop or _is_kept_waiting(store, sweep):
         return False
     # The database's clock costs a writing transaction: each turn of each sweep would take one.
@@ -40,7 +42,7 @@ def settle(store: Store, sweep: Sweep) -> bool:
     if spent != sweep.spent:
         store.set_spent(sweep.id, spent)
     if spent is not None:
-        return _run_out(store, sweep, reason=f"the sweep's budget: {spent}")
+        return _run_out(store, sweep, promote, reason=f"the sweep's budget: {spent}")
     # Stage runs that another sweep has sealed are passed through at once: each round goes one stage on at most. Three
     # more: to see that a trial ended, to ask for another, and to begin it.
     for _ in range(len(sweep.resolved.space.plan.resolutions) + 3):
@@ -56,6 +58,8 @@ def settle(store: Store, sweep: Sweep) -> bool:
             rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
             _request_evaluations(store, sweep, paths)
             ended = _end_trials(store, rows)
+            if _has_new_best(store, rows, ended):
+                promote()
             going = _going_on(rows, [trial for trial in trials if trial.id not in ended])
             _fork(store, sweep, branches_wanted(rows, going))
             demands.write(going, paths)
@@ -93,14 +97,16 @@ def _fork(store: Store, sweep: Sweep, forks: Sequence[Fork]) -> bool:
     return bool(forks)
 
 
-def _run_out(store: Store, sweep: Sweep, *, reason: str) -> bool:
+def _run_out(store: Store, sweep: Sweep, promote: Callable[[], object], *, reason: str) -> bool:
     """Settle a sweep that was stopped or has spent its budget: what runs is finished and measured, the rest ends."""
     changes = pending.changes(store.database, sweep.id)
     if changes.ids or changes.trial_ids:
         for trials in _in_batches(store, changes.trial_ids):
             paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
             _request_evaluations(store, sweep, paths)
-            _end_trials(store, Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs))
+            rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
+            if _has_new_best(store, rows, _end_trials(store, rows)):
+                promote()
         store.end_idle_trials(sweep.id, reason=reason)
         store.forget_changes(changes.ids)
     return not pending.has_open_trials(store.database, sweep.id)
@@ -133,8 +139,8 @@ def _request_evaluations(store: Store, sweep: Sweep, paths: Mapping[int, list[St
         store.request_evaluations(requests, priority=sweep.resolved.priority)
 
 
-def _end_trials(store: Store, rows: Rows) -> frozenset[int]:
-    """End trials that came to an end without any choice, broken ones and those through their last stage; which."""
+def _end_trials(store: Store, rows: Rows) -> dict[int, TrialState]:
+    """End trials that came to an end without any choice, broken ones and those through their last stage; how which."""
     metric = rows.sweep.resolved.metric
     ends: dict[str | None, dict[int, TrialState]] = {}  # reason -> trials and how they end
     for trial in rows.trials:
@@ -164,7 +170,22 @@ def _end_trials(store: Store, rows: Rows) -> frozenset[int]:
                 ends.setdefault(reason, {})[trial.id] = TrialState.FAILED
     for reason, states in ends.items():
         store.set_trial_states(states, reason=reason)
-    return frozenset(trial_id for states in ends.values() for trial_id in states)
+    return {trial_id: state for states in ends.values() for trial_id, state in states.items()}
+
+
+def _has_new_best(store: Store, rows: Rows, ended: Mapping[int, TrialState]) -> bool:
+    """Whether one of the trials that came through just now is better than the sweep's best model."""
+    paths = [rows.path(trial) for trial in rows.trials if ended.get(trial.id) == TrialState.COMPLETE]
+    values = [value for path in paths if (value := rows.value(path[-1])) is not None]
+    if not values:
+        return False
+    best = model_reads.find_model(store.database, rows.sweep.name, BEST)
+    if best is None:
+        return True
+    measured = model_reads.measured(store.database, [best.stage_run_id])
+    evaluation = measured.get((best.stage_run_id, rows.sweep.resolved.evaluation.key))
+    known = None if evaluation is None else evaluation.value(rows.sweep.resolved.metric)
+    return known is None or max(values) > rows.turned(known)
 
 
 def _going_on(rows: Rows, trials: Sequence[Trial]) -> list[Trial]:

@@ -106,7 +106,7 @@ def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, 
     assert (progress.trained, progress.saved_by_sharing) == (6, 2)
     ranking = reads.ranking(database, sweep)
     assert len(ranking) == 4
-    (model,) = model_reads.models(database)
+    model = model_reads.find_model(database, sweep.name, "best")
     assert model.stage_run_id == ranking[0].standing.stage_run_id
     assert file_sha256(place.files / model.uri) == model.sha256
     assert open_bundle(place.files / model.uri).draw(["long pink hair"], seeds=[0]).shape == (1, 3, 8, 8)

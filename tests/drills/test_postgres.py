@@ -56,7 +56,7 @@ def test_a_whole_sweep_and_its_best_model(place, database, schedulers):
     assert database.is_postgres
     assert not (place.path / "t2f.sqlite").exists()
     assert_whole(place, sweep, database)
-    (model,) = model_reads.models(database)
+    model = model_reads.find_model(database, sweep.name, "best")
     assert model.stage_run_id == reads.ranking(database, sweep)[0].standing.stage_run_id
     assert (place.files / model.uri).exists()
 

@@ -31,6 +31,14 @@ def states(store, sweep) -> list[str]:
     return [str(trial.state) for trial in reads.trials(store.database, sweep.id)]
 
 
+NO_STOPPING = """
+name: s
+data: {dataset: tiny}
+preset: small
+stages: {resolutions: [4, 8], images: [40, 40], batch: 8}
+parameters: {generator.learning_rate: {values: [0.001, 0.002, 0.003, 0.004, 0.005]}}
+probe: {captions: [long pink hair], seeds: 2, images: 16}
+"""
 EXPECTED = ["pruned"] * 4 + ["complete"] * 2
 
 
@@ -155,6 +163,28 @@ def test_the_best_trial_becomes_the_model_once(store, submit, worker):
         assert promoting.promote_best(store, sweep, make_bundle).standing.number == 5
     assert made == [("s", 5, 16, 1)]
     assert model_reads.find_model(store.database, sweep.name, "best").uri == "models/5"
+
+
+def test_a_new_best_is_promoted_while_the_sweep_runs_and_no_other(store, submit, worker):
+    sweep = submit(NO_STOPPING)
+    given = iter([0.5, 0.4, 0.7, 0.7, 0.6])  # of the last stage, one trial after another
+    made = []
+
+    def make_bundle(of, trial, run, checkpoint):
+        made.append(run.evaluation.score)
+        return f"models/{trial.number}", "h" * 64
+
+    def promote():
+        promoting.promote_best(store, sweep, make_bundle)
+
+    def score(job) -> float:
+        return next(given) if job.kind == "evaluate" and job.resolution == 8 else 0.0
+
+    while not settling.settle(store, sweep, promote=promote):
+        assert work_off(store, worker, score, at_most=1)
+    assert made == [0.5, 0.7]
+    promote()
+    assert len(made) == 2, "the end of the sweep finds its best model there"
 
 
 def test_a_trial_whose_evaluation_fails_fails_alone(store, submit, worker):
