@@ -51,6 +51,7 @@ def measure(place: Path, *, runs: int, seconds: float) -> dict[str, float]:
     from scheduler.store import Store
     from scheduler.sweepfile import read_sweep
     from t2f.data import PrepareOptions, prepare, render_demo
+    from t2f.device import configure
     from t2f.judge import JudgeOptions, save_judge, train_judge
     from t2f.trainer import StageTrainer
     from t2f.trainfile import Section
@@ -71,7 +72,8 @@ def measure(place: Path, *, runs: int, seconds: float) -> dict[str, float]:
         content = parse_yaml(sweep_text(runs, images), source="overhead")
         return read_sweep(Section(content, "overhead"), place).resolve(data, judge)
 
-    # As many images as take about so long.
+    # As many images as take a worker of one thread about so long.
+    configure(threads=1)
     trial = resolve(10_000)
     trainer = StageTrainer(trial.space.stages(submitting.new_trials(trial)[0].parameters)[0], data)
     for _ in range(10):

@@ -22,9 +22,10 @@ import numpy as np
 
 from scheduler import asking, reads
 from scheduler import tables as t
-from scheduler.database import migrate, open_database, sqlite_url
+from scheduler.database import open_database, sqlite_url
 from scheduler.limits import Budget
 from scheduler.objectives import Objective
+from scheduler.schema import migrate
 from scheduler.search.listed import random_trial
 from scheduler.search.methods import draw_parameters, sampler_of
 from scheduler.search.reading import Search

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEER = "pro-gan-pth==1.3.3.3"
 BATCH = 16
 LONGEST = 100  # tokens; T2F pads every caption to it
+MEASURED = (4, 8, 32, 64)  # px
 # Numbers of tokens spread as Face2Text's captions are: median 24, mean 27, nine in ten under 51.
 NATURAL = (4, 8, 10, 13, 15, 17, 20, 22, 25, 28, 31, 35, 40, 46, 54, 66)
 
@@ -217,14 +218,19 @@ def text_speedups(bench: Bench, resolution: int, what: str, lengths: tuple[int, 
     """Small pictures, where the text encoder is a large part of a step."""
     case = bench.case(resolution, lengths)
     peer = bench.peer_side(case)
-    own = {name: bench.own_side(replace(case, precision=name)) for name in ("fp32", "bf16")}
+    ours = {
+        "fp32": case,
+        "bf16": replace(case, precision="bf16"),
+        "bf16, penalty every 4th step": replace(case, precision="bf16", penalty_interval=4),
+    }
+    own = {name: bench.own_side(one) for name, one in ours.items()}
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("peer", *own)}
     for side in (peer, *own.values()):
         side.ask("step", count=2)
     for _ in range(bench.rounds):
         rows["peer"].append(peer.ask("step", count=2))
         for name, side in own.items():
-            rows[name].append(side.ask("step", count=3))
+            rows[name].append(side.ask("step", count=4))
     print_times(f"{resolution} px, {what}, one step", rows)
     for side in (peer, *own.values()):
         side.close()
@@ -268,6 +274,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="16 px only, two rounds, under a minute")
     parser.add_argument("--rounds", type=int, default=None, help="rounds of every measurement (default 5; quick: 2)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side")
+    parser.add_argument("--resolutions", type=int, nargs="+", choices=MEASURED, default=MEASURED, help="px")
     parser.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "t2f-benchmarks", help="the peer's environment, data"
     )
@@ -283,14 +290,14 @@ def main() -> None:
     if options.quick:
         figures = speedups(bench, 16, targets_32, details=False)  # the goals are those of 32 px
     else:
-        figures = [
-            *text_speedups(bench, 4, "captions of 100 tokens", (LONGEST,) * BATCH),
-            *text_speedups(bench, 8, "captions of 100 tokens", (LONGEST,) * BATCH),
-            *text_speedups(bench, 4, "captions as long as Face2Text's", NATURAL),
-            *text_speedups(bench, 8, "captions as long as Face2Text's", NATURAL),
-            *speedups(bench, 32, targets_32, details=False),
-            *speedups(bench, 64, {**targets_32, "fp32": 1.5}, details=True),
-        ]
+        figures = []
+        for resolution in sorted(set(options.resolutions) & {4, 8}):
+            figures += text_speedups(bench, resolution, "captions of 100 tokens", (LONGEST,) * BATCH)
+            figures += text_speedups(bench, resolution, "captions as long as Face2Text's", NATURAL)
+        if 32 in options.resolutions:
+            figures += speedups(bench, 32, targets_32, details=False)
+        if 64 in options.resolutions:
+            figures += speedups(bench, 64, {**targets_32, "fp32": 1.5}, details=True)
     print_figures(figures)
     print(json.dumps([figure.to_json() for figure in figures]))
 

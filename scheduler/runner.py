@@ -6,6 +6,7 @@ It keeps nothing in memory that matters: killed at any moment and started again,
 import logging
 import os
 import platform
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from workers.pool import Ended, WorkerPool
 log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.5  # from one look at the database to the next, at most
+CHORE_SECONDS = 1.0  # between two looks at what changes slowly: the lead, leases that ran out, whom to preempt
 LEADER_LEASE_SECONDS = 10.0
 
 
@@ -75,6 +77,7 @@ class Runner:
         self._hooks = hooks
         self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._term: int | None = None
+        self._next_chores = 0.0  # by the monotonic clock
         self._collector = CollectorThread(Home(path=settings.home), store)
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
@@ -92,16 +95,14 @@ class Runner:
 
     def turn(self) -> None:
         """One round; does nothing while another scheduler leads."""
-        term = self._store.lead(self._holder, LEADER_LEASE_SECONDS)
-        if term is None:
+        has_chores = time.monotonic() >= self._next_chores
+        if has_chores and not self._lead():
             log.info("another scheduler leads; waiting")
             return
-        if term != self._term:
-            self._term = term
-            self._bury_the_dead()
         for ended in self._pool.poll():
             self._note_end(ended)
-        self._store.expire_leases()
+        if has_chores:
+            self._store.expire_leases()
         for sweep in reads.open_sweeps(self._database):
             if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
@@ -111,8 +112,21 @@ class Runner:
                 promote()
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
+        if has_chores and self._pool.is_full:
+            self._store.preempt()
         self._collector.turn()
         self._hooks.spread()
+
+    def _lead(self) -> bool:
+        """Renew the lead in time; whether this scheduler has it."""
+        term = self._store.lead(self._holder, LEADER_LEASE_SECONDS)
+        if term is None:
+            return False
+        self._next_chores = time.monotonic() + CHORE_SECONDS
+        if term != self._term:
+            self._term = term
+            self._bury_the_dead()
+        return True
 
     def _data_folder(self, sweep: Sweep) -> Path:
         return self._settings.home / "data" / sweep.data_name
@@ -143,8 +157,6 @@ class Runner:
             if assignment is None:
                 return
             self._pool.dispatch(worker, assignment)
-        if self._pool.is_full:
-            self._store.preempt()
 
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""

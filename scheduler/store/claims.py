@@ -7,7 +7,7 @@ from scheduler.database import locked
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
-from scheduler.store.queue import choose_evaluation, choose_stage_run
+from scheduler.store.queue import WITH_SWEEP, choose_evaluation, choose_stage_run
 from scheduler.store.rows import Assignment, StaleAttempt
 from scheduler.store.tree import TreeWrites
 from scheduler.store.workers import mark_busy
@@ -33,15 +33,16 @@ class ClaimWrites(TreeWrites):
             ) or self._claim_stage_run(connection, now, worker_id, claim_id, lease_seconds, warm_parent)
 
     def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
-        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one_or_none()
-        if attempt is not None:
-            run = connection.execute(_RUN, {"run_id": attempt.stage_run_id}).one()
+        of_stage_run, of_evaluation = connection.execute(_CLAIMED_BEFORE, {"claim_id": claim_id}).one()
+        if of_stage_run is not None:
+            attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
+            run = connection.execute(_RUN, {"run_id": of_stage_run, "sweep_id": attempt.sweep_id}).one()
             if run.attempt != attempt.number or run.state not in ACTIVE:
                 raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
-            return self._training(connection, run, attempt, lease_seconds)
-        evaluation = connection.execute(_EVALUATION, {"claim_id": claim_id}).one_or_none()
-        if evaluation is None:
+            return self._training(connection, run, attempt.number, claim_id, attempt.worker_id, lease_seconds)
+        if of_evaluation is None:
             return None
+        evaluation = connection.execute(_EVALUATION, {"claim_id": claim_id}).one()
         if evaluation.state not in ACTIVE:
             raise StaleAttempt(f"claim {claim_id} was given to attempt {evaluation.attempt}, which has ended")
         return self._measuring(connection, evaluation, lease_seconds)
@@ -71,31 +72,37 @@ class ClaimWrites(TreeWrites):
             lease_until=now + lease_seconds,
         )
         mark_busy(connection, worker_id, {"kind": "train", "stage_run": chosen.id, "resolution": chosen.resolution})
-        run = connection.execute(_RUN, {"run_id": chosen.id}).one()
-        attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
-        return self._training(connection, run, attempt, lease_seconds)
+        return self._training(connection, chosen, number, claim_id, worker_id, lease_seconds)
 
-    def _training(self, connection: sa.Connection, run: sa.Row, attempt: sa.Row, lease_seconds: float) -> Assignment:
+    def _training(
+        self,
+        connection: sa.Connection,
+        run: sa.Row,
+        number: int,
+        claim_id: str,
+        worker_id: int,
+        lease_seconds: float,
+    ) -> Assignment:
+        """What attempt `number` is told; run: `queue.WITH_SWEEP`."""
         parent = None
         if run.parent_id is not None:
             parent = checkpoints_of(connection, run.parent_id, sealed_only=True, whole_only=True)[0]
-        sweep = connection.execute(_SWEEP, {"sweep_id": attempt.sweep_id}).one()
         return Assignment(
             kind="train",
             stage_run_id=run.id,
             evaluation_id=None,
             key=run.key,
-            attempt=attempt.number,
-            claim_id=attempt.claim_id,
-            worker_id=attempt.worker_id,
+            attempt=number,
+            claim_id=claim_id,
+            worker_id=worker_id,
             spec=run.spec,
             resolution=run.resolution,
             stage=run.stage,
             parent=parent,
-            checkpoints=checkpoints_of(connection, run.id, whole_only=True) if run.attempt > 1 else (),
+            checkpoints=checkpoints_of(connection, run.id, whole_only=True) if number > 1 else (),
             lease_seconds=lease_seconds,
-            checkpoint_seconds=sweep.checkpoint_seconds,
-            data_name=sweep.data_name,
+            checkpoint_seconds=run.checkpoint_seconds,
+            data_name=run.data_name,
             data_key=run.spec["data_key"],
         )
 
@@ -127,7 +134,7 @@ class ClaimWrites(TreeWrites):
         return self._measuring(connection, claimed, lease_seconds)
 
     def _measuring(self, connection: sa.Connection, row: sa.Row, lease_seconds: float) -> Assignment:
-        run = connection.execute(_RUN, {"run_id": row.stage_run_id}).one()
+        run = connection.execute(_MEASURED, {"run_id": row.stage_run_id}).one()
         data_name = connection.scalar(
             sa.select(t.sweeps.c.data_name)
             .join(t.demands, t.demands.c.sweep_id == t.sweeps.c.id)
@@ -157,8 +164,10 @@ class ClaimWrites(TreeWrites):
 
 _ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
 _EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.claim_id == sa.bindparam("claim_id"))
+_CLAIMED_BEFORE = sa.select(
+    _ATTEMPT.with_only_columns(t.attempts.c.stage_run_id).scalar_subquery(),
+    _EVALUATION.with_only_columns(t.evaluations.c.id).scalar_subquery(),
+)
 _NEW_ATTEMPT = t.attempts.insert()
-_RUN = sa.select(t.stage_runs).where(t.stage_runs.c.id == sa.bindparam("run_id"))
-_SWEEP = sa.select(
-    t.sweeps.c.data_name, t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds")
-).where(t.sweeps.c.id == sa.bindparam("sweep_id"))
+_MEASURED = sa.select(t.stage_runs).where(t.stage_runs.c.id == sa.bindparam("run_id"))
+_RUN = WITH_SWEEP.where(t.stage_runs.c.id == sa.bindparam("run_id"), t.sweeps.c.id == sa.bindparam("sweep_id"))

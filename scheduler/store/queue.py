@@ -43,7 +43,7 @@ def fairest(standings: Sequence[Standing]) -> Standing | None:
 
 
 def choose_stage_run(connection: sa.Connection, now: float, warm_parent: int | None) -> sa.Row | None:
-    """The stage run (id, attempt, resolution, sweep_id) to claim; None where none is ready."""
+    """The stage run to claim, with what its worker must know of the sweep; None where none is ready."""
     turn = fairest(standings(connection, now))
     if turn is not None and turn.max_workers is not None:
         # Of two claims at once only one may take the last place: the other counts again once that one is through.
@@ -111,14 +111,24 @@ _STANDINGS = sa.select(
 ).where(t.sweeps.c.state.in_([str(SweepState.RUNNING), str(SweepState.STOPPING)]))
 _LOCK_SWEEP = locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")))
 
+# A stage run beside the sweep that it is trained for; which one that is, `where` says.
+WITH_SWEEP = sa.select(
+    t.stage_runs,
+    t.sweeps.c.data_name,
+    t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds"),
+).select_from(t.stage_runs.join(t.sweeps, sa.true()))
 _candidates = (
-    sa.select(_runs.id, _runs.attempt, _runs.resolution, _runs.sweep_id)
-    .where(_is_ready, _runs.sweep_id == sa.bindparam("sweep_id"), _runs.priority == sa.bindparam("priority"))
+    WITH_SWEEP.where(
+        _is_ready,
+        _runs.sweep_id == sa.bindparam("sweep_id"),
+        t.sweeps.c.id == sa.bindparam("sweep_id"),
+        _runs.priority == sa.bindparam("priority"),
+    )
     .order_by(_runs.remaining.desc(), _runs.id)
     .limit(1)
 )
-_NEXT = locked(_candidates, skip_locked=True)
-_WARM = locked(_candidates.where(_runs.parent_id == sa.bindparam("parent_id")), skip_locked=True)
+_NEXT = locked(_candidates, of=t.stage_runs, skip_locked=True)
+_WARM = locked(_candidates.where(_runs.parent_id == sa.bindparam("parent_id")), of=t.stage_runs, skip_locked=True)
 
 _evaluation_is_ready = sa.and_(_evaluations.state == _ready, _evaluations.ready_at <= _now)
 _next_evaluation = (
