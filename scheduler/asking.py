@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
-from scheduler import reads, search_reads
+from scheduler import search_reads, telling
 from scheduler.database import Database
 from scheduler.reads import Sweep, Trial
 from scheduler.search.gaussian import NotYet
 from scheduler.search.methods import LISTED, Exhausted, Sampler, draw_parameters, identities, sampler_of
-from scheduler.search.told import FAILED_PLACE, Measured, Told, ToldState, inside, places
-from scheduler.search_reads import Step
+from scheduler.search.told import Told, ToldState
 from scheduler.space import SearchSpace
-from scheduler.states import BROKEN_TRIALS, GOING_TRIALS, TrialState
+from scheduler.states import TrialState
 from scheduler.store import NewTrial, Store
 from scheduler.sweepfile import ResolvedSweep
-from t2f.errors import SpecError, UserError
+from scheduler.telling import Caches
+from t2f.errors import UserError
 from t2f.settings import Value
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class _Memory:
     sampler: Sampler
     space: SearchSpace  # that it draws from; an edit of the sweep changes it
     known: dict[tuple[int, int], tuple | None] = field(default_factory=dict)  # (number, parameters) -> identity
+    caches: Caches = field(default_factory=Caches)
     is_exhausted: bool = False
 
 
@@ -76,19 +77,18 @@ def ask_trials(store: Store, sweep: Sweep, *, count: int | None = None) -> bool:
     if not wants_more(store, sweep):
         return False
     database, resolved = store.database, sweep.resolved
-    trials = reads.trials(database, sweep.id)
-    steps = steps_of(database, sweep)
-    room = count
-    if room is None:
-        room = resolved.search.parallel or search_reads.num_workers(database) + RESERVE
-        room -= sum(has_work(trial, steps.get(trial.id, [])) for trial in trials)
-    count = min(room, _left(database, sweep), MOST_AT_ONCE)
-    if count <= 0:
-        return False
     memory = _guarded_memory(store, sweep)
     if memory is None:
         return False
-    told = told_rows(database, sweep, trials, steps)
+    trials, steps = telling.rows(database, sweep, memory.caches)
+    room = count
+    if room is None:
+        room = resolved.search.parallel or search_reads.num_workers(database) + RESERVE
+        room -= sum(telling.has_work(trial, steps.get(trial.id, [])) for trial in trials)
+    count = min(room, _left(database, sweep), MOST_AT_ONCE)
+    if count <= 0:
+        return False
+    told = telling.told_rows(database, sweep, trials, steps, memory.caches)
     first = max((trial.number for trial in trials), default=-1) + 1
     taken = _taken(resolved, trials, memory)
     added: list[NewTrial] = []
@@ -166,9 +166,9 @@ def draw_late(
 ) -> dict[str, Value]:
     """The trial's parameters, completed by those that begin at or before its stage of `stage` px.
 
-    A pure function of the sweep's seed, the trial's number, the stage and what is told (`told_rows`); two trials with
-    the same parameters so far get different ones, since their numbers differ. NotYet while a sampler still computes,
-    Exhausted where no values keep the constraints. sampler: one that was used before, to be quicker.
+    A pure function of the sweep's seed, the trial's number, the stage and what is told (`telling.told_rows`); two
+    trials with the same parameters so far get different ones, since their numbers differ. NotYet while a sampler still
+    computes, Exhausted where no values keep the constraints. sampler: one that was used before, to be quicker.
     """
     sampler = sampler or sampler_of(resolved.method, resolved.space, objectives=len(resolved.objectives))
     return draw_parameters(
@@ -188,7 +188,10 @@ def completed(
     if not undrawn:
         return list(trials), False
     memory = _guarded_memory(store, sweep)
-    told = {row.number: row for row in _told_now(store, sweep)} if memory is not None else {}
+    told = {}
+    if memory is not None:
+        rows = telling.rows(store.database, sweep, memory.caches)
+        told = {row.number: row for row in telling.told_rows(store.database, sweep, *rows, memory.caches)}
     going: list[Trial] = []
     must_wait = memory is None
     for trial in trials:
@@ -214,137 +217,3 @@ def completed(
                 going.append(replace(trial, parameters=parameters))
                 told[trial.number] = Told(number=trial.number, parameters=parameters, state=ToldState.RUNNING)
     return going, must_wait
-
-
-def _told_now(store: Store, sweep: Sweep) -> list[Told]:
-    return told_rows(store.database, sweep, reads.trials(store.database, sweep.id), steps_of(store.database, sweep))
-
-
-# What samplers are told
-
-
-def steps_of(database: Database, sweep: Sweep) -> dict[int, list[Step]]:
-    """Trial id -> its stage runs, from 4 px up; of a sweep that somebody's own loop trains, what was told."""
-    found: dict[int, list[Step]] = {}
-    resolved = sweep.resolved
-    if resolved.own_loop:
-        return {
-            trial.id: [_told_step(resolved, trial, trial.told)]
-            for trial in reads.trials(database, sweep.id)
-            if trial.told is not None
-        }
-    for step in search_reads.steps(database, sweep.id, resolved.evaluation.key, resolved.objectives):
-        found.setdefault(step.trial_id, []).append(step)
-    return found
-
-
-def _told_step(resolved: ResolvedSweep, trial: Trial, values: Mapping[str, float]) -> Step:
-    return Step(
-        trial_id=trial.id,
-        stage_run_id=-trial.id,
-        parent_id=None,
-        resolution=resolved.space.plan.final_resolution,
-        is_measured=True,
-        values=tuple(values.get(objective.metric) for objective in resolved.objectives),
-    )
-
-
-def has_work(trial: Trial, path: Sequence[Step]) -> bool:
-    """Whether a worker has, or could have, something to do for a trial; not while it waits at a rung."""
-    return trial.state in GOING_TRIALS and not (path and path[-1].is_measured)
-
-
-def told_rows(
-    database: Database, sweep: Sweep, trials: Sequence[Trial], steps: Mapping[int, Sequence[Step]]
-) -> list[Told]:
-    """Every trial that tells something, in the order of numbers; first those of the sweep that this one starts from."""
-    return [*warm_rows(database, sweep.resolved), *tell(sweep.resolved, trials, steps)]
-
-
-def tell(resolved: ResolvedSweep, trials: Sequence[Trial], steps: Mapping[int, Sequence[Step]]) -> list[Told]:
-    """One sweep's own trials as samplers see them; told.py has the scale.
-
-    Told are trials as the method proposes them: one that deviates from its sweep by a fork, by other stages or by a
-    seed of its own says nothing about its parameters alone.
-    """
-    placed = places(_measured(resolved, steps))
-    late = {one.name: one.from_stage for one in resolved.space.parameters if one.from_stage is not None}
-    failed = (FAILED_PLACE,) * len(resolved.objectives)
-    found: list[Told] = []
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        path = steps.get(trial.id, [])
-        measured = [step for step in path if step.stage_run_id in placed]
-        reached = path[-1].resolution if path else 0
-        if trial.state == TrialState.CANCELED or trial.attributes.get("deviation"):
-            continue
-        if trial.state in BROKEN_TRIALS:
-            state, place = ToldState.FAILED, failed
-        elif trial.is_open and (has_work(trial, path) or trial.state == TrialState.PAUSED):
-            state, place, reached = ToldState.RUNNING, (), max(late.values(), default=0)
-        elif measured:
-            state, place, reached = ToldState.MEASURED, placed[measured[-1].stage_run_id], measured[-1].resolution
-        else:
-            continue
-        # A value that was drawn for a stage which the trial never reached had no part in its result.
-        parameters = {name: value for name, value in trial.parameters.items() if late.get(name, 0) <= reached}
-        if inside(resolved.space, parameters):
-            found.append(Told(number=trial.number, parameters=parameters, state=state, places=place))
-    return found
-
-
-def _measured(resolved: ResolvedSweep, steps: Mapping[int, Sequence[Step]]) -> list[Measured]:
-    """The distinct stage runs that have a value of each objective."""
-    found: dict[int, Measured] = {}
-    for path in steps.values():
-        for step in path:
-            if step.is_measured and step.stage_run_id not in found and None not in step.values:
-                values = tuple(
-                    objective.turned(value) for objective, value in zip(resolved.objectives, step.values, strict=True)
-                )
-                found[step.stage_run_id] = Measured(
-                    stage_run_id=step.stage_run_id,
-                    parent_id=step.parent_id,
-                    resolution=step.resolution,
-                    values=values,
-                )
-    return [found[stage_run_id] for stage_run_id in sorted(found)]
-
-
-def warm_rows(database: Database, resolved: ResolvedSweep) -> list[Told]:
-    """The results of the sweep that this one starts from, as far as they lie in its space; numbers count down from -1.
-
-    Their places are those among their own sweep, so other stages or another probe do no harm. SpecError where that
-    sweep is missing, looks for something else, has other parameters, or was trained on other data.
-    """
-    warm, _ = warm_start(database, resolved)
-    return warm
-
-
-def warm_start(database: Database, resolved: ResolvedSweep) -> tuple[list[Told], int]:
-    """The rows that `warm_rows` gives, and how many results the other sweep has."""
-    name = resolved.search.warm_start
-    if name is None:
-        return [], 0
-    other = reads.find_sweep(database, name)
-    if other is None:
-        raise SpecError(f"warm_start: there is no sweep {name!r}; `t2f sweep ls` lists them")
-    _check_alike(name, other.resolved, resolved)
-    rows = tell(other.resolved, reads.trials(database, other.id), steps_of(database, other))
-    rows = [row for row in rows if row.state != ToldState.RUNNING]
-    used = [replace(row, number=-1 - row.number) for row in rows if inside(resolved.space, row.parameters)]
-    return sorted(used, key=lambda row: row.number), len(rows)
-
-
-def _check_alike(name: str, other: ResolvedSweep, resolved: ResolvedSweep) -> None:
-    pairs = {
-        "metrics": ([one.metric for one in other.objectives], [one.metric for one in resolved.objectives]),
-        "parameters that vary": (sorted(other.space.varying), sorted(resolved.space.varying)),
-        "prepared data": ([other.space.data_key[:12]], [resolved.space.data_key[:12]]),
-        "preset": ([other.space.preset], [resolved.space.preset]),
-    }
-    for what, (theirs, ours) in pairs.items():
-        if theirs != ours:
-            raise SpecError(
-                f"warm_start: the {what} of {name} are {', '.join(theirs)}, here {', '.join(ours)}; they must be the "
-                "same for its results to mean the same. Start from another sweep, or remove warm_start"
-            )

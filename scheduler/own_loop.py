@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
-from scheduler import asking, budgets, reads, settling
+from scheduler import asking, budgets, reads, settling, telling
 from scheduler.reads import Sweep, Trial
 from scheduler.search.gaussian import NotYet
 from scheduler.search.methods import Exhausted
@@ -57,7 +57,7 @@ def _completed(store: Store, sweep: Sweep, trial: Trial) -> Mapping[str, Value] 
     if asking.is_complete(sweep.resolved, trial, final):
         return trial.parameters
     trials = reads.trials(store.database, sweep.id)
-    told = asking.told_rows(store.database, sweep, trials, asking.steps_of(store.database, sweep))
+    told = telling.told_rows(store.database, sweep, trials, telling.steps_of(store.database, sweep))
     others = [row for row in told if row.number != trial.number]
     try:
         return asking.draw_late(sweep.resolved, trial, final, others)

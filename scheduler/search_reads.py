@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.objectives import Objective
-from scheduler.states import RunState, WorkerState
+from scheduler.states import RunState, TrialState, WorkerState
+from scheduler.store.rows import batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,22 @@ class Step:
 
 def steps(database: Database, sweep_id: int, evaluation_key: str, objectives: Sequence[Objective]) -> list[Step]:
     """Every trial's stage runs, from 4 px up."""
+    return _steps(database, t.demands.c.sweep_id == sweep_id, evaluation_key, objectives)
+
+
+def steps_of_trials(
+    database: Database, trial_ids: Sequence[int], evaluation_key: str, objectives: Sequence[Objective]
+) -> list[Step]:
+    """These trials' stage runs, from 4 px up."""
+    found: list[Step] = []
+    for ids in batches(trial_ids):
+        found += _steps(database, t.demands.c.trial_id.in_(ids), evaluation_key, objectives)
+    return found
+
+
+def _steps(
+    database: Database, which: sa.ColumnElement[bool], evaluation_key: str, objectives: Sequence[Objective]
+) -> list[Step]:
     values = [
         t.evaluations.c.metrics[objective.metric]["value"].as_float().label(f"value_{place}")
         for place, objective in enumerate(objectives)
@@ -43,7 +60,7 @@ def steps(database: Database, sweep_id: int, evaluation_key: str, objectives: Se
             t.evaluations,
             sa.and_(t.evaluations.c.stage_run_id == t.stage_runs.c.id, t.evaluations.c.key == evaluation_key),
         )
-        .where(t.demands.c.sweep_id == sweep_id)
+        .where(which)
         .order_by(t.demands.c.trial_id, t.stage_runs.c.stage)
     )
     with database.read.begin() as connection:
@@ -58,6 +75,14 @@ def steps(database: Database, sweep_id: int, evaluation_key: str, objectives: Se
             )
             for row in connection.execute(statement)
         ]
+
+
+def trial_states(database: Database, sweep_id: int) -> dict[int, TrialState]:
+    """Trial id -> its state, in the order of the trials' numbers."""
+    statement = sa.select(t.trials.c.id, t.trials.c.state).where(t.trials.c.sweep_id == sweep_id)
+    with database.read.begin() as connection:
+        rows = connection.execute(statement.order_by(t.trials.c.number)).all()
+    return {trial_id: TrialState(state) for trial_id, state in rows}
 
 
 def num_workers(database: Database) -> int:

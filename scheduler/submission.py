@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from scheduler import asking, submitting
+from scheduler import submitting, telling
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.store import Store
@@ -49,7 +49,7 @@ def submit_spec(
     name = checked_name(name or spec.name)
     warm = None
     if resolved.search.warm_start is not None:
-        rows, results = asking.warm_start(place.open(), resolved)
+        rows, results = telling.warm_start(place.open(), resolved)
         warm = (len(rows), results)
     if dry_run:
         submitting.require_after(submitting.existing_database(place), resolved)

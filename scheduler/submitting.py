@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
-from scheduler import asking, reads
+from scheduler import reads, telling
 from scheduler.asking import ENQUEUED
 from scheduler.database import Database
 from scheduler.forecast import Forecast, forecast
@@ -215,7 +215,7 @@ def submit_sweep(
             raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
-    asking.warm_rows(store.database, resolved)
+    telling.warm_rows(store.database, resolved)
     require_after(store.database, resolved)
     taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
     if reads.find_sweep(store.database, name) is not None:

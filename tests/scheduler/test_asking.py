@@ -6,7 +6,7 @@ import math
 import pytest
 import sqlalchemy as sa
 
-from scheduler import asking, commands, reads, search_reads, settling, submitting
+from scheduler import asking, commands, reads, search_reads, settling, submitting, telling
 from scheduler import tables as t
 from scheduler.search.listed import random_trial
 from scheduler.search.told import ToldState
@@ -56,7 +56,7 @@ def trials_of(store, sweep):
 
 
 def told(store, sweep):
-    return asking.told_rows(store.database, sweep, trials_of(store, sweep), asking.steps_of(store.database, sweep))
+    return telling.told_rows(store.database, sweep, trials_of(store, sweep), telling.steps_of(store.database, sweep))
 
 
 def test_tpe_finds_better_values_than_random_with_as_many_trials(store, submit, worker):
@@ -75,9 +75,9 @@ def test_tpe_finds_better_values_than_random_with_as_many_trials(store, submit, 
 def test_as_many_trials_have_work_as_parallel_says(store, submit, worker):
     sweep = submit(TPE)
     for _ in range(12):
-        steps = asking.steps_of(store.database, sweep)
+        steps = telling.steps_of(store.database, sweep)
         found = trials_of(store, sweep)
-        assert sum(asking.has_work(trial, steps.get(trial.id, [])) for trial in found) == 2
+        assert sum(telling.has_work(trial, steps.get(trial.id, [])) for trial in found) == 2
         job = claim(store, worker)
         start(store, job)
         finish(store, job, score=0.5)
@@ -295,7 +295,7 @@ def test_results_of_an_earlier_sweep_are_told(store, submit, resolved, worker):
     run_whole(store, earlier, worker)
     narrow = TPE.replace("min: 1e-5", "min: 1e-4") + "warm_start: earlier\n"
     later = submit(narrow, name="later")
-    used, results = asking.warm_start(store.database, later.resolved)
+    used, results = telling.warm_start(store.database, later.resolved)
     inside = [
         trial.number for trial in trials_of(store, earlier) if all(value >= 1e-4 for value in trial.parameters.values())
     ]
