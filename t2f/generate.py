@@ -20,7 +20,7 @@ from t2f.data import Vocabulary
 from t2f.data.words import UNKNOWN, split_words
 from t2f.description import check_description, described
 from t2f.errors import CheckpointError, SpecError
-from t2f.frozen import FrozenGenerator, faces_at_once
+from t2f.frozen import FrozenGenerator
 from t2f.layers import stream_seed
 from t2f.networks import FaceModel
 from t2f.reading import Reader, reader_for
@@ -114,8 +114,7 @@ class Bundle:
             raise SpecError(
                 f"{len(latent_NZ)} faces of {self.resolution} px were asked for; at most {most} can be drawn at once"
             )
-        parts = latent_NZ.split(faces_at_once(self.resolution))
-        return torch.cat([self._frozen.draw(part_BZ).contiguous() for part_BZ in parts]).numpy()
+        return self._frozen.draw_many(latent_NZ).numpy()
 
     @cached_property
     def _frozen(self) -> FrozenGenerator:

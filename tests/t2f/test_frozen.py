@@ -28,5 +28,22 @@ def test_it_draws_the_same_pictures(resolution):
     assert {0, 255} <= set(np.unique(pictures)), "values beyond the range are cut off"
 
 
+def test_passes_side_by_side_draw_the_same_faces_in_their_order():
+    values = {**PRESETS["small"], "text.encoder": "none", "network.feature_base": 64, "network.feature_max": 16}
+    settings = Settings().with_values(values)
+    stage = StageSpec(resolution=32, images=1, fade_images=0, batch=2, seed=3, data_key="d", settings=settings)
+    frozen = FrozenGenerator(FaceModel(stage, 10).eval().requires_grad_(False).generator)
+    latent_NZ = torch.randn(300, 96, generator=torch.Generator().manual_seed(0))
+    alone = frozen.draw_many(latent_NZ)
+    torch.set_num_threads(3)
+    try:
+        together = frozen.draw_many(latent_NZ)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(alone, together)
+    assert torch.equal(alone[:128], frozen.draw(latent_NZ[:128]))
+
+
 def test_batches_hold_about_as_many_pixels():
     assert [faces_at_once(resolution) for resolution in (4, 32, 64, 128, 1024)] == [256, 128, 32, 8, 1]
