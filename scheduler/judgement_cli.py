@@ -1,5 +1,6 @@
 """`t2f evaluate` and `t2f rank`: how good a model is, and what a sweep's ranking is worth."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -125,9 +126,9 @@ def print_judgement(found: Judgement) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("ties with", min_width=9)
     passed = [one for one in found.places if not one.gates]
-    for place, following in zip(passed, [*passed[1:], None], strict=True):
+    for place, following in zip_longest(passed, passed[1:]):
         table.add_row(*cells(place, following))
-    console.print(table)
+    console.print(table if passed else "no trial is ranked yet")
     for place in passed:
         if place.is_finalist:
             console.print(f"T{place.number} is a finalist: {place.value.note}")

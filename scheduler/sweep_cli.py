@@ -31,6 +31,7 @@ from t2f.settings import Value
 from t2f.trainfile import read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
+SHOWN = 200  # trials of a sweep, unless all are asked for
 
 
 @sweep_app.command("submit")
@@ -171,6 +172,7 @@ def value_text(value: Value) -> str:
 @sweep_app.command("show")
 def sweep_show(
     name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    all_trials: Annotated[bool, typer.Option("--all", help=f"Every trial, not the first {SHOWN}.")] = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: AsJson = False,
 ) -> None:
@@ -209,7 +211,7 @@ def sweep_show(
     ranks = {one.standing.trial_id: one for one in ranking}
     ordered = [trials[one.standing.trial_id] for one in ranking]
     ordered += [trial for trial in trials.values() if trial.id not in ranks]
-    for trial in ordered:
+    for trial in ordered if all_trials else ordered[:SHOWN]:
         one = ranks.get(trial.id)
         place = "" if one is None else ", ".join(one.standing.gates) if one.rank is None else str(one.rank)
         measured = value_texts(one) if one else [""] * len(metrics)
@@ -219,6 +221,8 @@ def sweep_show(
             place, f"T{trial.number}", trial.state, px, *measured, *values, *([trial.note] if has_notes else [])
         )
     console.print(table)
+    if not all_trials and len(ordered) > SHOWN:
+        console.print(f"and {len(ordered) - SHOWN:,} more trials; --all shows them")
 
 
 def value_texts(one: Ranked) -> list[str]:

@@ -37,7 +37,7 @@ def trial_show(
     database = Home(path=home).open()
     trial = reads.trial(database, name)
     sweep = reads.sweep(database, trial.sweep_name)
-    path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key).get(trial.id, [])
+    path = reads.paths_of(database, [trial.id], sweep.resolved.evaluation.key).get(trial.id, [])
     attempts = {run.id: reads.attempts(database, run.id) for run in path}
     kept = {run.id: run for run in trial_reads.stage_runs_of(database, trial.id)}
     if as_json:

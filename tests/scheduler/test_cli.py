@@ -71,10 +71,27 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
     assert detail["parameters"] == {"loss.name": "logistic-r1", "generator.learning_rate": 0.004}
     assert json.loads(t2f("worker", "ls", "--json", home=own_home)) == []
     assert "no best model yet" in t2f("best", "demo-like", home=own_home, code=2)
+    assert "no trial is ranked yet" in t2f("rank", "demo-like", home=own_home)
     for word, state in (("pause", "paused"), ("resume", "running"), ("cancel", "canceled")):
         t2f("sweep", word, "demo-like", home=own_home)
         assert json.loads(t2f("sweep", "show", "demo-like", "--json", home=own_home))["state"] == state
     assert "is canceled already" in t2f("sweep", "cancel", "demo-like", home=own_home, code=2)
+
+
+def test_of_a_large_sweep_the_first_trials_are_shown(own_home, tmp_path):
+    file = tmp_path / "large.yaml"
+    rates = ", ".join(f"0.001{number:03d}" for number in range(250))
+    stages = "{resolutions: [4], images: [40], batch: 8}"
+    file.write_text(
+        f"name: large\ndata: {{dataset: tiny}}\npreset: small\nstages: {stages}\n"
+        f"parameters: {{generator.learning_rate: {{values: [{rates}]}}}}\n"
+    )
+    t2f("sweep", "submit", file, home=own_home)
+    shown = t2f("sweep", "show", "large", home=own_home)
+    assert "T199" in shown
+    assert "T200" not in shown
+    assert "and 50 more trials; --all shows them" in shown
+    assert "T249" in t2f("sweep", "show", "large", "--all", home=own_home)
 
 
 def test_a_sweep_on_data_whose_source_changed_is_refused(tmp_path, sweep_file):
