@@ -68,6 +68,7 @@ def batches(model: Path, rounds: int) -> tuple[list[float], list[float], list[fl
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from t2f.frozen import faces_at_once
     from t2f.generate import open_bundle
 
     bundle = open_bundle(model)
@@ -77,9 +78,11 @@ def batches(model: Path, rounds: int) -> tuple[list[float], list[float], list[fl
         bundle.draw_latents(bundle.latents(text_E, noise_NZ))
 
     draw()
+    # One pass of faces: several would be drawn in threads of their own, which the counter does not see.
+    few = noise_NZ[: faces_at_once(bundle.resolution)]
     with FlopCounterMode(display=False) as counter:
-        draw()
-    operations = counter.get_total_flops()
+        bundle.draw_latents(bundle.latents(text_E, few))
+    operations = counter.get_total_flops() * FACES / len(few)
     print(f"{operations / FACES / 1e6:.1f} million operations a face; {torch.get_num_threads()} threads")
     wall, cpu, share = [], [], []
     for _ in range(rounds):
