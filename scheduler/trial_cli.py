@@ -14,7 +14,8 @@ from scheduler.database import Database
 from scheduler.home import Home
 from scheduler.judgement import judge_of
 from scheduler.reads import StageRun, Sweep
-from scheduler.trial_logs import trial_logs
+from scheduler.trial_logs import event_json, trial_logs
+from scheduler.trial_reads import events_of
 from t2f.cli import (
     DEFAULT_HOME,
     AsJson,
@@ -130,13 +131,13 @@ def trial_logs_command(
     for worker, text in found["stacks"].items():
         console.print(f"stacks that {worker} left:\n{text}", markup=False)
     print_events(found["events"])
-    last = max((event["id"] for event in found["events"]), default=0)
+    printed = {event["id"] for event in found["events"]}
     while follow and trial.is_open:
         time.sleep(1.0)
         trial = reads.trial(database, trial.name)
-        events = trial_logs(database, place.path / "logs", trial, after=last)["events"]
-        print_events(events)
-        last = max((event["id"] for event in events), default=last)
+        new = [event for event in map(event_json, events_of(database, trial.id)) if event["id"] not in printed]
+        print_events(new)
+        printed |= {event["id"] for event in new}
 
 
 def print_stage_log(run: Mapping[str, Any]) -> None:

@@ -16,11 +16,8 @@ STACK_LINES = 60  # of a worker's dumps, the newest
 LEFT_STACKS = (Outcome.LOST, Outcome.HUNG, Outcome.INFRASTRUCTURE)
 
 
-def trial_logs(database: Database, logs: Path, trial: Trial, *, after: int = 0) -> dict[str, Any]:
-    """All of it as plain values, for programs and for printing.
-
-    logs: the home's folder of logs. after: only events with an id above it.
-    """
+def trial_logs(database: Database, logs: Path, trial: Trial) -> dict[str, Any]:
+    """All of it as plain values, for programs and for printing. logs: the home's folder of logs."""
     runs = trial_reads.stage_runs_of(database, trial.id)
     workers: dict[str, None] = {}
     stages = []
@@ -43,7 +40,7 @@ def trial_logs(database: Database, logs: Path, trial: Trial, *, after: int = 0) 
         "trial": trial.name,
         "state": str(trial.state),
         "stage_runs": stages,
-        "events": [event_json(event) for event in trial_reads.events_of(database, trial.id, after=after)],
+        "events": [event_json(event) for event in trial_reads.events_of(database, trial.id)],
         "stacks": {worker: text for worker in workers if (text := _stacks(logs, worker))},
     }
 

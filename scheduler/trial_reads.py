@@ -31,17 +31,20 @@ def trained_keys(database: Database, keys: Sequence[str]) -> set[str]:
         return set(connection.scalars(statement))
 
 
-def events_of(database: Database, trial_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[sa.Row]:
-    """The events of a trial and of its stage runs, the oldest first: those with an id above `after`."""
+def events_of(database: Database, trial_id: int, *, limit: int = 1000) -> Sequence[sa.Row]:
+    """The newest events of a trial and of its stage runs, the oldest of them first.
+
+    On PostgreSQL one with a smaller id may come into sight after one with a larger id.
+    """
     runs = sa.select(t.demands.c.stage_run_id).where(t.demands.c.trial_id == trial_id)
     statement = (
         sa.select(t.events)
-        .where(sa.or_(t.events.c.trial_id == trial_id, t.events.c.stage_run_id.in_(runs)), t.events.c.id > after)
-        .order_by(t.events.c.id)
+        .where(sa.or_(t.events.c.trial_id == trial_id, t.events.c.stage_run_id.in_(runs)))
+        .order_by(t.events.c.id.desc())
         .limit(limit)
     )
     with database.read.begin() as connection:
-        return connection.execute(statement).all()
+        return connection.execute(statement).all()[::-1]
 
 
 def last_values(database: Database, stage_run_id: int) -> Sequence[sa.Row]:
