@@ -28,7 +28,7 @@ from dashboard.models import (
     Worker,
 )
 from dashboard.wording import trial_url
-from scheduler import page_reads, registry
+from scheduler import page_reads, registry, waiting
 from scheduler.database import Database
 from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.objectives import Objective
@@ -105,11 +105,14 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
         for row in page_reads.best_scores(connection, {row.id: evaluation_key(row) for row in rows})
     }
     best |= best_finalists(connection, rows)
+    waits = waiting.reasons_in(connection)
     return [
         SweepSummary(
             name=row.name,
             state=row.state,
             error=row.error,
+            waits=waits.get(row.id),
+            labels=row.labels,
             trials=states[row.id].total(),
             trials_by_state={state.value: states[row.id][state] for state in TrialState if states[row.id][state]},
             stage_runs_done=counts[row.id].done if row.id in counts else 0,
@@ -410,6 +413,7 @@ def worker(row: Row, on: Mapping[int, Row], *, now: float) -> Worker:
         pid=row.pid,
         device=row.device,
         share=row.share,
+        labels=row.labels,
         state=row.state,
         doing=doing,
         doing_url=doing_url,

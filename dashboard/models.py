@@ -114,6 +114,8 @@ class SweepSummary(Facts):
     name: str
     state: str
     error: str | None
+    waits: str | None = Field(description="why nothing of it begins although it runs")
+    labels: dict[str, str] = Field(description="that a worker must have to train for it")
     trials: int
     trials_by_state: dict[str, int]
     stage_runs_done: int
@@ -165,6 +167,7 @@ class Worker(Facts):
     pid: int
     device: str
     share: float
+    labels: dict[str, str] = Field(description="of its Ray node")
     state: str
     doing: str | None
     doing_url: str | None

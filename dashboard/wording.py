@@ -1,12 +1,13 @@
 """Numbers, times and names in the words of the pages: the filters of the templates."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from scheduler.labels import labels_text
 from t2f.gates import MEANING
 
 NAMES_SHOWN = 8
@@ -119,6 +120,11 @@ def trial_url_by_name(name: str) -> str:
     return trial_url(sweep, int(number))
 
 
+def labels(given: Mapping[str, str]) -> str:
+    """pool=a100, zone=b; empty where there are none."""
+    return labels_text(given) if given else ""
+
+
 def gates(names: Iterable[str]) -> str:
     """What the closed gates mean, in a sentence's part."""
     return "; ".join(f"{MEANING[name]} (gate: {name})" for name in names)
@@ -131,6 +137,7 @@ FILTERS = {
     "duration": duration,
     "first_line": first_line,
     "gates": gates,
+    "labels": labels,
     "measure_name": measure_name,
     "percent": percent,
     "setting": setting,

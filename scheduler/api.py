@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scheduler import commands, model_reads, own_loop, reads
+from scheduler import commands, model_reads, own_loop, reads, waiting
 from scheduler.exporting import export_table
 from scheduler.home import Home
 from scheduler.reads import Trial
@@ -145,6 +145,11 @@ class Sweep:
     def error(self) -> str | None:
         """Why it is paused or failed."""
         return self._row.error
+
+    @property
+    def waits(self) -> str | None:
+        """Why nothing of it begins although it runs: the sweep it comes after, or labels that no worker has."""
+        return waiting.reasons(self._store.database).get(self._row.id)
 
     def trials(self) -> list[Trial]:
         return reads.trials(self._store.database, self._row.id)

@@ -83,7 +83,7 @@ def ask_trials(store: Store, sweep: Sweep, *, count: int | None = None) -> bool:
     trials, steps = telling.rows(database, sweep, memory.caches)
     room = count
     if room is None:
-        room = resolved.search.parallel or search_reads.num_workers(database) + RESERVE
+        room = resolved.search.parallel or search_reads.num_workers(database, resolved.resources.labels) + RESERVE
         room -= sum(telling.has_work(trial, steps.get(trial.id, [])) for trial in trials)
     count = min(room, _left(database, sweep), MOST_AT_ONCE)
     if count <= 0:

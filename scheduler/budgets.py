@@ -1,4 +1,4 @@
-"""Whether a sweep may still begin something: its budget, and the sweep that it comes after."""
+"""Whether a sweep may still begin something: what is left of its budget."""
 
 import sqlalchemy as sa
 
@@ -6,7 +6,6 @@ from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.limits import duration_text
 from scheduler.reads import Sweep
-from scheduler.states import OPEN_SWEEPS, SweepState
 
 
 def device_hours(database: Database, sweep_id: int, now: float) -> float:
@@ -35,20 +34,3 @@ def spent_budget(database: Database, sweep: Sweep, now: float) -> str | None:
         if used >= budget.gpu_hours:
             return f"its {budget.gpu_hours:g} device hours are spent ({used:.3g} used)"
     return None
-
-
-def waits_for(database: Database, sweep: Sweep) -> tuple[str, bool] | None:
-    """What keeps a sweep from beginning, and whether for ever; None where nothing does or it has begun."""
-    other = sweep.resolved.after
-    if other is None:
-        return None
-    with database.read.begin() as connection:
-        if connection.execute(sa.select(t.demands.c.id).where(t.demands.c.sweep_id == sweep.id).limit(1)).first():
-            return None
-        state = connection.scalar(sa.select(t.sweeps.c.state).where(t.sweeps.c.name == other))
-    if state in (SweepState.COMPLETE, SweepState.STOPPED):
-        return None
-    if state in OPEN_SWEEPS:
-        return f"waits until {other} has ended, which is {state}", False
-    found = "does not exist any more" if state is None else f"is {state}"
-    return f"it was to begin after {other}, which {found}; mend that one, or submit this one without after:", True

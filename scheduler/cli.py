@@ -22,6 +22,7 @@ from scheduler.hooks_cli import hooks_app
 from scheduler.hooksfile import read_hooks
 from scheduler.judgement import judge_of
 from scheduler.judgement_cli import evaluate_command, rank_command
+from scheduler.labels import labels_text, read_label_options
 from scheduler.model_cli import model_app, promote_command
 from scheduler.models import NamedModels
 from scheduler.ports import require_free_port
@@ -132,12 +133,13 @@ def worker_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(worker) for worker in found])
         return
-    table = Table("worker", "state", "device", "pid", "does", "images/s")
+    table = Table("worker", "state", "device", "labels", "pid", "does", "images/s")
     for worker in found:
         doing = worker.doing or {}
         does = f"{doing['kind']} stage run {doing['stage_run']}" if doing else ""
-        speed = worker.telemetry.get("images_per_second", 0)
-        table.add_row(worker.name, worker.state, worker.device, str(worker.pid), does, f"{speed:.0f}" if doing else "")
+        labels = labels_text(worker.labels) if worker.labels else ""
+        speed = f"{worker.telemetry.get('images_per_second', 0):.0f}" if doing else ""
+        table.add_row(worker.name, worker.state, worker.device, labels, str(worker.pid), does, speed)
     console.print(table)
 
 
@@ -149,13 +151,25 @@ def up_command(
     num_gpus: Annotated[float | None, typer.Option(help="GPUs a worker; default: 1 where there are GPUs.")] = None,
     beat_seconds: Annotated[float, typer.Option(help="Seconds between heartbeats; a lease is three.")] = 10.0,
     address: Annotated[str | None, typer.Option(help="A running Ray to join; default: start a local one.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE, several times: labels of the local Ray's workers, which sweeps can want."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Run Ray, the scheduler and the dashboard in the foreground until Ctrl-C."""
     require_free_port(port)
     hooks = read_hooks(home)  # refused before anything starts
+    labels = read_label_options(label or [])
+    if labels and address is not None:
+        raise UserError(
+            f"--label and --address {address} do not go together: the workers of a Ray that is joined have the labels "
+            "of its nodes; give them where a node starts, with `ray start --labels KEY=VALUE`"
+        )
     if dry_run:
         console.print(f"would run the scheduler on {home} with the dashboard at http://127.0.0.1:{port}")
+        if labels:
+            console.print(f"its workers would have {labels_text(labels)}")
         return
     prepare_environment(home)
     # Ray and torch take seconds to import, which no other command needs to wait for.
@@ -168,6 +182,7 @@ def up_command(
         num_gpus=num_gpus,
         beat_seconds=beat_seconds,
         ray=address,
+        labels=labels,
         hooks=hooks,
     )
     stop = threading.Event()

@@ -168,7 +168,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
         for name, value in after[section].items():
             if before[section].get(name) != value:
                 found[f"{section}.{name}"] = (before[section].get(name), value)
-    for name in ("priority", "share", "max_workers"):
+    for name in ("priority", "share", "max_workers", "labels"):
         if before[name] != after[name]:
             found[f"resources.{name}"] = (before[name], after[name])
     return found

@@ -68,6 +68,7 @@ def export_json(database: Database, sweep: Sweep) -> dict[str, Any]:
         "goal": sweep.resolved.goal,
         "data": sweep.data_name,
         "data_key": sweep.data_key,
+        "labels": dict(sweep.resolved.resources.labels),
         "trials": [
             {
                 "trial": trial.name,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
+from scheduler.labels import NO_LABELS, Labels, serves
 from scheduler.states import Outcome
 from t2f.spec import StagePlan, StageSpec
 
@@ -91,7 +92,7 @@ class Forecast:
     """What a sweep will take if no trial is stopped early."""
 
     device: str | None  # that the speeds were measured on
-    workers: int  # that are alive now
+    workers: int  # that are alive now and have the labels it wants
     stages: Sequence[StageForecast]
     device_seconds: float | None  # None: unknown at some resolution
     wall_seconds: float | None  # on the present workers; None without workers too
@@ -159,13 +160,18 @@ def speeds(attempts: Sequence[Measured], like: Mapping[int, tuple[Any, ...]]) ->
 
 
 def forecast(
-    database: Database | None, plan: StagePlan, stages: Sequence[StageSpec], stage_runs: Mapping[int, int]
+    database: Database | None,
+    plan: StagePlan,
+    stages: Sequence[StageSpec],
+    stage_runs: Mapping[int, int],
+    *,
+    labels: Labels = NO_LABELS,
 ) -> Forecast:
     """What these distinct stage runs (resolution -> number) will take on the workers that are alive now.
 
-    stages: of a typical trial, whose settings decide which attempts are like it.
+    stages: of a typical trial, whose settings decide which attempts are like it. labels: that a worker must have.
     """
-    workers = [] if database is None else _devices_of_workers(database)
+    workers = [] if database is None else _devices_of_workers(database, labels)
     attempts = [] if database is None else measured(database)
     # Speeds of different devices are never mixed: the present workers' counts, else the one most was trained on.
     known = Counter(one.device for one in attempts)
@@ -203,9 +209,11 @@ def forecast(
     )
 
 
-def _devices_of_workers(database: Database) -> list[str]:
+def _devices_of_workers(database: Database, labels: Labels) -> list[str]:
+    """Of those that are alive and have the labels."""
+    alive = sa.select(t.workers.c.device, t.workers.c.labels).where(t.workers.c.ended.is_(None))
     with database.read.begin() as connection:
-        return list(connection.scalars(sa.select(t.workers.c.device).where(t.workers.c.ended.is_(None))))
+        return [worker.device for worker in connection.execute(alive) if serves(worker.labels, labels)]
 
 
 def _total(values: Sequence[float | None]) -> float | None:

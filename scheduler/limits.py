@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.labels import Labels, checked_labels
 from t2f.errors import SpecError
 from t2f.trainfile import Section, read_name
 
 NUM_GPUS = "leave it at auto, and give a worker's share of a GPU where the workers start: t2f up --num-gpus 0.5"
-LABELS = "is not supported by this version; remove it"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -35,6 +35,7 @@ class Resources:
     priority: int = 50  # 0 to 100; higher goes first
     share: float = 1.0  # weight in the fair share between sweeps of one priority
     max_workers: int | None = None  # stage runs of it at once
+    labels: Labels = field(default_factory=dict)  # that a worker must have to train for it
 
 
 def read_budget(file: Section, method: str) -> Budget:
@@ -74,7 +75,7 @@ def duration_text(seconds: float) -> str:
 
 def read_resources(file: Section) -> Resources:
     section = file.section("resources")
-    section.only(("num_gpus", "priority", "share", "max_workers"), later={"labels": LABELS})
+    section.only(("num_gpus", "priority", "share", "max_workers", "labels"))
     if section.content.get("num_gpus", "auto") != "auto":
         raise SpecError(f"{section.where}: num_gpus = {section.content['num_gpus']!r} is not allowed; {NUM_GPUS}")
     limited = "max_workers" in section.content
@@ -82,6 +83,7 @@ def read_resources(file: Section) -> Resources:
         priority=section.whole("priority", default=50, low=0, high=100),
         share=float(section.number("share", default=1.0, low=0.01, high=1000.0)),
         max_workers=section.whole("max_workers", low=1, high=1_000_000) if limited else None,
+        labels=checked_labels(section.mapping("labels"), f"{section.where}: labels"),
     )
 
 
@@ -110,10 +112,16 @@ def limits_json(*, resources: Resources, after: str | None, share_prefix: bool) 
         "priority": resources.priority,
         "share": resources.share,
         "max_workers": resources.max_workers,
+        "labels": dict(resources.labels),
         "after": after,
         "share_prefix": share_prefix,
     }
 
 
 def resources_from_json(stored: Mapping[str, Any]) -> Resources:
-    return Resources(priority=stored["priority"], share=stored.get("share", 1.0), max_workers=stored.get("max_workers"))
+    return Resources(
+        priority=stored["priority"],
+        share=stored.get("share", 1.0),
+        max_workers=stored.get("max_workers"),
+        labels=stored.get("labels", {}),
+    )

@@ -130,6 +130,7 @@ class Worker:
     telemetry: Mapping[str, Any]
     started: float
     heartbeat: float
+    labels: Mapping[str, str]  # of its Ray node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -460,6 +461,7 @@ def workers(database: Database, *, with_ended: bool = False) -> list[Worker]:
                 telemetry=row.telemetry,
                 started=row.started,
                 heartbeat=row.heartbeat,
+                labels=row.labels,
             )
             for row in connection.execute(statement)
         ]

@@ -21,6 +21,7 @@ from scheduler import promoting, reads, settling
 from scheduler.collecting import CollectorThread
 from scheduler.database import Database
 from scheduler.delivering import HookThreads
+from scheduler.dispatching import assignments, may_preempt
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
 from scheduler.postgres import passes_by_itself
@@ -112,8 +113,8 @@ class Runner:
                 promote()
                 settling.end_sweep(self._store, sweep)
         self._dispatch()
-        if has_chores and self._pool.is_full:
-            self._store.preempt()
+        if has_chores:
+            self._preempt()
         self._collector.turn()
         self._hooks.spread()
 
@@ -147,16 +148,16 @@ class Runner:
                 self._store.lose_worker(worker.id, error="its process is gone; found by a new scheduler")
 
     def _dispatch(self) -> None:
-        for worker in self._pool.idle():
-            assignment = self._store.claim(
-                worker.worker_id,
-                uuid.uuid4().hex,
-                lease_seconds=self._settings.lease_seconds,
-                warm_parent=worker.last_stage_run,
-            )
-            if assignment is None:
-                return
+        for worker, assignment in assignments(
+            self._store, self._pool.idle(), lease_seconds=self._settings.lease_seconds
+        ):
             self._pool.dispatch(worker, assignment)
+
+    def _preempt(self) -> None:
+        """Make room for a stage run that none of the idle workers can take; one that is starting may take it yet."""
+        idle = self._pool.idle()
+        if not self._pool.is_starting and may_preempt(idle, self._pool.busy()):
+            self._store.preempt([worker.worker_id for worker in idle])
 
     def close(self) -> None:
         """Stop the workers and give up the lead, so that the next scheduler need not wait."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
+from scheduler.labels import Labels, serves
 from scheduler.objectives import Objective
 from scheduler.states import RunState, TrialState, WorkerState
 from scheduler.store.rows import batches
@@ -85,15 +86,11 @@ def trial_states(database: Database, sweep_id: int) -> dict[int, TrialState]:
     return {trial_id: TrialState(state) for trial_id, state in rows}
 
 
-def num_workers(database: Database) -> int:
-    """Workers that take work now."""
-    statement = (
-        sa.select(sa.func.count())
-        .select_from(t.workers)
-        .where(t.workers.c.state.in_([WorkerState.IDLE, WorkerState.BUSY]))
-    )
+def num_workers(database: Database, labels: Labels) -> int:
+    """Workers that take work now, of a sweep that wants these labels."""
+    statement = sa.select(t.workers.c.labels).where(t.workers.c.state.in_([WorkerState.IDLE, WorkerState.BUSY]))
     with database.read.begin() as connection:
-        return connection.scalar(statement)
+        return sum(serves(had, labels) for had in connection.scalars(statement))
 
 
 def num_trials(database: Database, sweep_id: int, origins: Sequence[str]) -> int:

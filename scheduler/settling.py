@@ -7,7 +7,7 @@ end: what happened is forgotten only once all that follows from it is written.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from scheduler import asking, budgets, forecast, model_reads, pending, reads
+from scheduler import asking, budgets, forecast, model_reads, pending, reads, waiting
 from scheduler.advancing import branches_wanted, finalists_wanted, plan_round
 from scheduler.forms import StageForms
 from scheduler.reads import StageRun, Sweep, Trial
@@ -120,7 +120,7 @@ def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]
 
 def _is_kept_waiting(store: Store, sweep: Sweep) -> bool:
     """Whether the sweep that this one comes after keeps it from beginning; it fails where that will never end well."""
-    waits = budgets.waits_for(store.database, sweep)
+    waits = waiting.waits_for(store.database, sweep)
     if waits is None:
         return False
     reason, for_ever = waits

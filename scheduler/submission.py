@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from scheduler import submitting, telling
+from scheduler import submitting, telling, waiting
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.store import Store
@@ -69,10 +69,11 @@ def submit_spec(
 def _submission(
     place: Home, resolved: ResolvedSweep, name: str, tree: submitting.Tree, warm: tuple[int, int] | None
 ) -> Submission:
+    labels_note = waiting.labels_note(submitting.existing_database(place), resolved.resources.labels)
     return Submission(
         name=name,
         tree=tree,
-        notes=submitting.notes(resolved, tree, warm),
+        notes=submitting.notes(resolved, tree, warm) + ([] if labels_note is None else [labels_note]),
         forecast=submitting.forecast_sweep(place, resolved, tree),
     )
 

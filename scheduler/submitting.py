@@ -161,7 +161,8 @@ def require_after(database: Database | None, resolved: ResolvedSweep) -> None:
 
 def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
     """What the sweep will take, by what this home has trained so far."""
-    return forecast(existing_database(home), resolved.space.plan, typical_stages(resolved), tree.stage_runs)
+    database, labels = existing_database(home), resolved.resources.labels
+    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs, labels=labels)
 
 
 def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:

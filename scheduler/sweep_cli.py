@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scheduler import commands, reads, search_reads, submitting
+from scheduler import commands, reads, search_reads, submitting, waiting
 from scheduler.finalists import fresh_text
 from scheduler.forecast import Forecast
 from scheduler.home import Home
 from scheduler.judgement import judge_of
+from scheduler.labels import labels_text
 from scheduler.ranking import Ranked
 from scheduler.reads import Sweep
 from scheduler.rung_report import rung_reports
@@ -98,7 +99,7 @@ def forecast_line(ahead: Forecast) -> str:
     if unknown:
         return f"forecast{on}: {hours_text(known)} device hours and what {', '.join(unknown)} px take, which is unknown"
     workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
-    present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no workers run now"
+    present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no worker for it runs now"
     stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
     return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
 
@@ -122,8 +123,9 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     """List sweeps, the newest first."""
     database = Home(path=home).open()
     rows = [(sweep, reads.counts(database, sweep), reads.ranking(database, sweep)) for sweep in reads.sweeps(database)]
+    waits = waiting.reasons(database)
     if as_json:
-        print_json([sweep_json(*row) for row in rows])
+        print_json([sweep_json(*row, waits.get(row[0].id)) for row in rows])
         return
     table = Table("sweep", "state", "trials", "stage runs trained", "saved", "best")
     for sweep, progress, ranking in rows:
@@ -131,13 +133,19 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
         best = f"T{ranking[0].standing.number} {', '.join(value_texts(ranking[0]))}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
+    for sweep, *_ in rows:
+        if sweep.id in waits:
+            console.print(f"{sweep.name}: {waits[sweep.id]}", soft_wrap=True)
 
 
-def sweep_json(sweep: Sweep, progress: reads.Counts, ranking: list[Ranked]) -> dict[str, Any]:
+def sweep_json(sweep: Sweep, progress: reads.Counts, ranking: list[Ranked], waits: str | None) -> dict[str, Any]:
+    """waits: why nothing of it begins, where something keeps it."""
     return {
         "name": sweep.name,
         "state": sweep.state,
         "error": sweep.error,
+        "waits": waits,
+        "labels": dict(sweep.resolved.resources.labels),
         "data": sweep.data_name,
         "trials": dict(progress.trials),
         "stage_runs_trained": progress.trained,
@@ -184,10 +192,11 @@ def sweep_show(
     progress, ranking = reads.counts(database, sweep), reads.ranking(database, sweep)
     rungs = rung_reports(sweep, list(trials.values()), paths)
     end_of_search = search_reads.end_of_search(database, sweep.id)
+    waits = waiting.reasons(database).get(sweep.id)
     if as_json:
         print_json(
             {
-                **sweep_json(sweep, progress, ranking),
+                **sweep_json(sweep, progress, ranking, waits),
                 "rungs": [rung.to_json() for rung in rungs],
                 "parameters": {trial.name: dict(trial.parameters) for trial in trials.values()},
                 "notes": {trial.name: trial.note for trial in trials.values() if trial.note},
@@ -196,6 +205,10 @@ def sweep_show(
         )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
+    if waits:
+        console.print(waits)
+    elif sweep.resolved.resources.labels:
+        console.print(f"only workers with {labels_text(sweep.resolved.resources.labels)} train it")
     if end_of_search:
         console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")

@@ -8,12 +8,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from scheduler.delivering import HookThreads
 from scheduler.home import Home
 from scheduler.hooksfile import Hook
+from scheduler.labels import Labels
 from scheduler.runner import Runner, RunnerSettings, start_pool
 from scheduler.store import Store
 from t2f.errors import UserError
@@ -31,6 +32,7 @@ class SystemSettings:
     num_gpus: float | None = None  # of each worker; None: 1 where there are GPUs
     beat_seconds: float = 10.0
     ray: str | None = None  # address of a running Ray; None: start a local one
+    labels: Labels = field(default_factory=dict)  # of the local one's workers
     hooks: tuple[Hook, ...] = ()
 
     @property
@@ -54,7 +56,7 @@ class System:
         database = settings.home.create()
         self._dashboard = start_dashboard(settings)
         try:
-            start_ray(num_cpus=settings.cpu_shares, address=settings.ray)
+            start_ray(num_cpus=settings.cpu_shares, labels=settings.labels, address=settings.ray)
             runner_settings = RunnerSettings(
                 home=settings.home.path,
                 database_url=settings.home.database_url,

@@ -51,6 +51,7 @@ sweeps = Table(
     Column("share", Float, nullable=False, server_default="1"),  # weight in the fair share between sweeps
     Column("max_workers", Integer),  # most stage runs of it at once; null: no limit
     Column("spent", Text),  # which budget is spent; null: none
+    Column("labels", JSON, nullable=False, server_default="{}"),  # that a worker must have to train for it
 )
 
 trials = Table(
@@ -223,6 +224,7 @@ workers = Table(
     Column("started", Float, nullable=False),
     Column("heartbeat", Float, nullable=False),
     Column("ended", Float),
+    Column("labels", JSON, nullable=False, server_default="{}"),  # of its Ray node
 )
 
 models = Table(

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import ray
@@ -17,6 +18,7 @@ from scheduler.states import WorkerState
 from scheduler.store import Assignment, Store
 from t2f.device import configure, default_device, numerics_class
 from workers.attempt import Beats, Progress, Workplace, carry_out
+from workers.cluster import node_labels
 from workers.files import Files
 from workers.watchdog import Watchdog
 
@@ -53,20 +55,22 @@ class Worker:
             device=device,
             watchdog=Watchdog(home / "logs" / f"{settings.name}.stacks"),
         )
+        self._labels = node_labels()
         self._id = store.register_worker(
             name=settings.name,
             node=platform.node(),
             pid=os.getpid(),
             device=numerics_class(device).partition(" | ")[0],
             share=settings.num_gpus or float(settings.threads),
+            labels=self._labels,
         )
         self._beating = threading.Thread(target=self._beat_for_ever, name="worker beats", daemon=True)
         self._beating.start()
 
     @ray.method(concurrency_group="control")
-    def identify(self) -> dict[str, int]:
-        """The worker's row and process."""
-        return {"worker_id": self._id, "pid": os.getpid()}
+    def identify(self) -> dict[str, Any]:
+        """The worker's row, process and labels."""
+        return {"worker_id": self._id, "pid": os.getpid(), "labels": self._labels}
 
     def work(self, assignment_json: dict) -> str:
         """Carry out one assignment; the row says how it ended, the returned word is for the log."""

@@ -3,7 +3,8 @@
 import logging
 import time
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -25,6 +26,7 @@ class PooledWorker:
     identity: ray.ObjectRef
     started: float
     worker_id: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)  # of its Ray node, once it has answered
     call: ray.ObjectRef | None = None
     assignment: Assignment | None = None
     last_stage_run: int | None = None  # whose sealed state it still holds in memory
@@ -87,7 +89,7 @@ class WorkerPool:
             return []
         answer = ray.get(waited_for)
         if worker.worker_id is None:
-            worker.worker_id = answer["worker_id"]
+            worker.worker_id, worker.labels = answer["worker_id"], answer["labels"]
             return []
         assignment, worker.call, worker.assignment = worker.assignment, None, None
         worker.last_stage_run = assignment.stage_run_id
@@ -101,10 +103,13 @@ class WorkerPool:
     def idle(self) -> list[PooledWorker]:
         return [worker for worker in self._workers if worker.is_idle]
 
+    def busy(self) -> list[PooledWorker]:
+        return [worker for worker in self._workers if worker.call is not None]
+
     @property
-    def is_full(self) -> bool:
-        """Whether every worker has an assignment."""
-        return all(worker.call is not None for worker in self._workers)
+    def is_starting(self) -> bool:
+        """Whether a worker has not yet said who it is."""
+        return any(worker.worker_id is None for worker in self._workers)
 
     def dispatch(self, worker: PooledWorker, assignment: Assignment) -> None:
         """Hand over what was claimed for this worker."""

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.labels import Labels
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
@@ -24,13 +25,13 @@ class ClaimWrites(TreeWrites):
         """
         with self._transaction() as (connection, now):
             # A repeated claim waits here for the first one, whose answer got lost.
-            connection.execute(locked(sa.select(t.workers.c.id).where(t.workers.c.id == worker_id)))
+            labels = connection.scalars(_LABELS, {"worker_id": worker_id}).one()
             again = self._claimed_before(connection, claim_id, lease_seconds)
             if again is not None:
                 return again
             return self._claim_evaluation(
                 connection, now, worker_id, claim_id, lease_seconds, warm_parent
-            ) or self._claim_stage_run(connection, now, worker_id, claim_id, lease_seconds, warm_parent)
+            ) or self._claim_stage_run(connection, now, worker_id, labels, claim_id, lease_seconds, warm_parent)
 
     def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
         of_stage_run, of_evaluation = connection.execute(_CLAIMED_BEFORE, {"claim_id": claim_id}).one()
@@ -52,11 +53,12 @@ class ClaimWrites(TreeWrites):
         connection: sa.Connection,
         now: float,
         worker_id: int,
+        labels: Labels,
         claim_id: str,
         lease_seconds: float,
         warm_parent: int | None,
     ) -> Assignment | None:
-        chosen = choose_stage_run(connection, now, warm_parent)
+        chosen = choose_stage_run(connection, now, labels, warm_parent)
         if chosen is None:
             return None
         number = chosen.attempt + 1
@@ -162,6 +164,7 @@ class ClaimWrites(TreeWrites):
         )
 
 
+_LABELS = locked(sa.select(t.workers.c.labels).where(t.workers.c.id == sa.bindparam("worker_id")))
 _ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
 _EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.claim_id == sa.bindparam("claim_id"))
 _CLAIMED_BEFORE = sa.select(

@@ -1,14 +1,15 @@
 """Preemption: a stage run gives its worker up, after a checkpoint, to one of a higher priority."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.labels import Labels, serves
 from scheduler.states import Outcome, RunState
-from scheduler.store.queue import Standing, standings
+from scheduler.store.queue import Standing, fairest, standings
 from scheduler.store.tree import TreeWrites
 from scheduler.store.writes import record_event, update_row
 
@@ -25,60 +26,88 @@ class Running:
     spared: bool  # it was preempted a short while ago
     seconds_left: float | None  # by its own speed; None while that is not known
     checkpoint_seconds: float
+    labels: Labels = field(default_factory=dict)  # of its worker
+
+    def may_leave_for(self, urgent: Standing) -> bool:
+        """Not for its equal, not twice in a short while, not when it ends within two checkpoints anyway, and not where
+        its worker is of no use to the other."""
+        return (
+            self.priority < urgent.priority
+            and serves(self.labels, urgent.labels)
+            and not self.ordered
+            and not self.spared
+            and not (self.seconds_left is not None and self.seconds_left < 2 * self.checkpoint_seconds)
+        )
 
 
-def victim(ready: Sequence[Standing], waiting: int, running: Sequence[Running]) -> Running | None:
-    """The stage run that is to make room for the most urgent ready one; None where none is.
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which stage run is to make room, and for what."""
 
-    ready: the sweeps with something ready; waiting: how many stage runs of the highest priority among these are ready.
-    Only one of a strictly lower priority leaves, the lowest first, and none that ends within two checkpoints anyway.
+    leaves: Running
+    urgent: Standing
+
+
+def order(ready: Sequence[tuple[Standing, int]], idle: Sequence[Labels], running: Sequence[Running]) -> Order | None:
+    """Who makes room for the most urgent stage run that finds no worker; None where nobody has to, or can.
+
+    ready: sweeps, and of each how many ready stage runs of its highest priority could run; idle: the labels of the
+    workers that have nothing to do. These, and the workers that were ordered free, are taken as the queue's order has
+    it; for what is left over the stage run of the lowest priority leaves.
     """
-    able = [one.priority for one in ready if one.may_run_more]
-    if not able or waiting <= sum(one.ordered for one in running):
-        return None
-    candidates = [
-        one
-        for one in running
-        if one.priority < max(able)
-        and not one.ordered
-        and not one.spared
-        and not (one.seconds_left is not None and one.seconds_left < 2 * one.checkpoint_seconds)
-    ]
-    # Of equals the one that is furthest from its end loses the least by waiting.
-    return min(candidates, key=lambda one: (one.priority, -(one.seconds_left or 0.0), one.stage_run_id), default=None)
+    left = {one.sweep_id: count for one, count in ready if one.may_run_more}
+    waiting = [one for one, _ in ready if left.get(one.sweep_id)]
+    for labels in (*idle, *(one.labels for one in running if one.ordered)):
+        turn = fairest([one for one in waiting if left[one.sweep_id]], labels)
+        if turn is not None:
+            left[turn.sweep_id] -= 1
+    for urgent in sorted(waiting, key=lambda one: (-one.priority, one.sweep_id)):
+        candidates = [one for one in running if left[urgent.sweep_id] and one.may_leave_for(urgent)]
+        if candidates:
+            # Of equals the one that is furthest from its end loses the least by waiting.
+            chosen = min(candidates, key=lambda one: (one.priority, -(one.seconds_left or 0.0), one.stage_run_id))
+            return Order(leaves=chosen, urgent=urgent)
+    return None
 
 
 class PreemptWrites(TreeWrites):
-    def preempt(self) -> int | None:
-        """Order one running stage run to make room for a more urgent ready one; which. For when no worker is idle.
+    def preempt(self, idle: Sequence[int] = ()) -> int | None:
+        """Order one running stage run to make room for a more urgent one that finds no worker; which. idle: the workers
+        that have nothing to do.
 
         The order goes out with its next beat; it goes on later from the checkpoint that it leaves with.
         """
         with self._transaction() as (connection, now):
-            ready = standings(connection, now)
-            able = [one for one in ready if one.may_run_more]
+            able = [one for one in standings(connection, now) if one.may_run_more]
             if not able:
                 return None
-            urgent = max(one.priority for one in able)
-            runs = t.stage_runs.c
-            waiting = connection.scalar(
-                sa.select(sa.func.count()).where(
-                    runs.state == RunState.READY,
-                    runs.ready_at <= now,
-                    runs.priority == urgent,
-                    runs.sweep_id.in_([one.sweep_id for one in able]),
-                )
-            )
-            chosen = victim(ready, waiting, _running(connection, now))
+            running = _running(connection, now)
+            most = len(running) + len(idle)  # there is no room for more of one sweep
+            ready = [(one, _num_ready(connection, now, one, most)) for one in able]
+            labels = connection.scalars(sa.select(t.workers.c.labels).where(t.workers.c.id.in_(idle))).all()
+            chosen = order(ready, labels, running)
             if chosen is None:
                 return None
             # It may have ended since; then nothing is to be ordered.
-            still = sa.select(runs.id).where(runs.id == chosen.stage_run_id, runs.state == RunState.RUNNING)
+            leaves, runs = chosen.leaves.stage_run_id, t.stage_runs.c
+            still = sa.select(runs.id).where(runs.id == leaves, runs.state == RunState.RUNNING)
             if connection.scalar(locked(still)) is None:
                 return None
-            update_row(connection, t.stage_runs, chosen.stage_run_id, preempt=1)
-            record_event(connection, now, "stage_run.preempting", stage_run_id=chosen.stage_run_id, urgent=urgent)
-            return chosen.stage_run_id
+            update_row(connection, t.stage_runs, leaves, preempt=1)
+            urgent = chosen.urgent.priority
+            record_event(connection, now, "stage_run.preempting", stage_run_id=leaves, urgent=urgent)
+            return leaves
+
+
+def _num_ready(connection: sa.Connection, now: float, of: Standing, most: int) -> int:
+    """Ready stage runs of a sweep's highest priority that its `max_workers` lets run; not counted beyond `most`."""
+    runs = t.stage_runs.c
+    if of.max_workers is not None:
+        most = min(most, of.max_workers - of.running)
+    ready = sa.select(runs.id).where(
+        runs.state == RunState.READY, runs.sweep_id == of.sweep_id, runs.priority == of.priority, runs.ready_at <= now
+    )
+    return connection.scalar(sa.select(sa.func.count()).select_from(ready.limit(most).subquery()))
 
 
 def _running(connection: sa.Connection, now: float) -> list[Running]:
@@ -97,9 +126,11 @@ def _running(connection: sa.Connection, now: float) -> list[Running]:
             runs.images_per_second,
             runs.spec["images"].as_integer().label("stage_images"),
             lately.label("spared"),
+            t.workers.c.labels,
             t.sweeps.c.resolved["checkpoint_seconds"].as_float().label("checkpoint_seconds"),
         )
         .join(t.sweeps, t.sweeps.c.id == runs.sweep_id)
+        .join(t.workers, t.workers.c.id == runs.worker_id)
         .where(runs.state == RunState.RUNNING)
     )
     return [
@@ -110,6 +141,7 @@ def _running(connection: sa.Connection, now: float) -> list[Running]:
             spared=bool(row.spared),
             seconds_left=(row.stage_images - row.images) / row.images_per_second if row.images_per_second else None,
             checkpoint_seconds=row.checkpoint_seconds,
+            labels=row.labels,
         )
         for row in connection.execute(statement)
     ]

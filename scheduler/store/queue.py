@@ -3,20 +3,22 @@
 1. Evaluations, since rungs wait for them.
 2. Stage runs of the highest priority.
 3. Of those, the sweep whose running stage runs hold the least of the devices for its `resources.share`; a sweep with
-   `resources.max_workers` stage runs running is passed over. A stage run that several sweeps want counts for the one
-   whose unpaused demand came first.
+   `resources.max_workers` stage runs running is passed over, and so is one that wants a label (`resources.labels`)
+   which the worker does not have. A stage run that several sweeps want counts for the one whose unpaused demand came
+   first. Evaluations go to any worker.
 4. The child of the stage run that the worker still holds in memory.
 5. The longest way still to go, by forecast: what decides when the sweep ends.
 6. The oldest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.labels import NO_LABELS, Labels, serves
 from scheduler.states import ACTIVE, RunState, SweepState
 
 
@@ -30,25 +32,28 @@ class Standing:
     priority: int  # of its most urgent ready stage run
     running: int  # stage runs
     devices: float  # that these hold
+    labels: Labels = field(default_factory=dict)  # that it wants of a worker
 
     @property
     def may_run_more(self) -> bool:
         return self.max_workers is None or self.running < self.max_workers
 
 
-def fairest(standings: Sequence[Standing]) -> Standing | None:
-    """Whose turn it is: the highest priority, then the least of the devices for its share, then the oldest sweep."""
-    able = [standing for standing in standings if standing.may_run_more]
+def fairest(standings: Sequence[Standing], labels: Labels = NO_LABELS) -> Standing | None:
+    """Whose turn it is on a worker with these labels: the highest priority, then the least of the devices for its
+    share, then the oldest sweep."""
+    able = [standing for standing in standings if standing.may_run_more and serves(labels, standing.labels)]
     return min(able, key=lambda one: (-one.priority, one.devices / one.share, one.sweep_id), default=None)
 
 
-def choose_stage_run(connection: sa.Connection, now: float, warm_parent: int | None) -> sa.Row | None:
-    """The stage run to claim, with what its worker must know of the sweep; None where none is ready."""
-    turn = fairest(standings(connection, now))
+def choose_stage_run(connection: sa.Connection, now: float, labels: Labels, warm_parent: int | None) -> sa.Row | None:
+    """The stage run that a worker with these labels is to claim, with what it must know of the sweep; None where none is
+    ready for it."""
+    turn = fairest(standings(connection, now), labels)
     if turn is not None and turn.max_workers is not None:
         # Of two claims at once only one may take the last place: the other counts again once that one is through.
         connection.execute(_LOCK_SWEEP, {"sweep_id": turn.sweep_id})
-        turn = fairest(standings(connection, now))
+        turn = fairest(standings(connection, now), labels)
     if turn is None:
         return None
     which = {"now": now, "sweep_id": turn.sweep_id, "priority": turn.priority}
@@ -68,6 +73,7 @@ def standings(connection: sa.Connection, now: float) -> list[Standing]:
             priority=row.priority,
             running=row.running,
             devices=row.devices or 0.0,
+            labels=row.labels,
         )
         for row in connection.execute(_STANDINGS, {"now": now})
         if row.priority is not None
@@ -93,6 +99,7 @@ _STANDINGS = sa.select(
     t.sweeps.c.id,
     t.sweeps.c.share,
     t.sweeps.c.max_workers,
+    t.sweeps.c.labels,
     sa.select(_runs.priority)
     .where(_is_ready, _runs.sweep_id == t.sweeps.c.id)
     .order_by(_runs.priority.desc())

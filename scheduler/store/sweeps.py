@@ -49,8 +49,7 @@ class SweepWrites(TreeWrites):
                     provenance=provenance,
                     created_by=created_by,
                     created=now,
-                    share=resolved.get("share", 1.0),
-                    max_workers=resolved.get("max_workers"),
+                    **_queue_values(resolved),
                 )
             ).inserted_primary_key[0]
             self._insert_trials(connection, now, sweep_id, trials)
@@ -270,8 +269,8 @@ class SweepWrites(TreeWrites):
             sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one_or_none()
             if sweep is None or sweep.resolved != before or sweep.state == SweepState.STOPPING:
                 return False
-            queue = {"share": resolved.get("share", 1.0), "max_workers": resolved.get("max_workers")}
-            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(resolved=resolved, **queue))
+            changed = {"resolved": resolved, **_queue_values(resolved)}
+            connection.execute(t.sweeps.update().where(t.sweeps.c.id == sweep_id).values(changed))
             note_changes(connection, [{"sweep_id": sweep_id}])
             record_event(connection, now, "sweep.edited", sweep_id=sweep_id, by=by, changes=changes, trials=len(trials))
             self._insert_trials(connection, now, sweep_id, trials)
@@ -335,6 +334,15 @@ class SweepWrites(TreeWrites):
         with self._transaction() as (connection, _):
             while batch := list(islice(left, BATCH)):
                 connection.execute(t.changes.delete().where(t.changes.c.id.in_(batch)))
+
+
+def _queue_values(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """What the queue looks at of a sweep at every claim, as columns of its row."""
+    return {
+        "share": resolved.get("share", 1.0),
+        "max_workers": resolved.get("max_workers"),
+        "labels": resolved.get("labels", {}),
+    }
 
 
 def lock_sweep(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.labels import NO_LABELS, Labels
 from scheduler.states import ACTIVE, Outcome, WorkerState
 from scheduler.store.attempts import AttemptWrites
 from scheduler.store.evaluations import EvaluationWrites
@@ -15,7 +16,10 @@ from scheduler.store.writes import record_event, update_row
 
 
 class WorkerWrites(AttemptWrites, EvaluationWrites):
-    def register_worker(self, *, name: str, node: str, pid: int, device: str, share: float) -> int:
+    def register_worker(
+        self, *, name: str, node: str, pid: int, device: str, share: float, labels: Labels = NO_LABELS
+    ) -> int:
+        """The id of a new worker, which is idle. labels: of its Ray node."""
         with self._transaction() as (connection, now):
             worker_id = connection.execute(
                 t.workers.insert().values(
@@ -28,6 +32,7 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
                     telemetry={},
                     started=now,
                     heartbeat=now,
+                    labels=dict(labels),
                 )
             ).inserted_primary_key[0]
             record_event(connection, now, "worker.started", worker=name)

@@ -1,4 +1,7 @@
-"""A whole scheduler with its own Ray, to be killed: `python -m tests.drills.scheduler_process HOME WORKERS LEASE`."""
+"""A whole scheduler with its own Ray, to be killed.
+
+python -m tests.drills.scheduler_process HOME WORKERS LEASE [LABEL=VALUE ...]
+"""
 
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ if __name__ == "__main__":
     from scheduler.delivering import HookThreads
     from scheduler.home import Home
     from scheduler.hooksfile import read_hooks
+    from scheduler.labels import read_label_options
     from scheduler.runner import Runner, RunnerSettings, start_pool
     from scheduler.store import Store
     from workers.cluster import start_ray, stop_ray
@@ -19,7 +23,7 @@ if __name__ == "__main__":
     home = Home(path=Path(sys.argv[1]))
     database = home.create()
     workers = int(sys.argv[2])
-    start_ray(num_cpus=workers)
+    start_ray(num_cpus=workers, labels=read_label_options(sys.argv[4:]))
     settings = RunnerSettings(
         home=home.path,
         database_url=home.database_url,

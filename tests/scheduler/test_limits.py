@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler import budgets, reads, settling, submitting
+from scheduler import budgets, reads, settling, submitting, waiting
 from scheduler.limits import duration_text
 from scheduler.states import SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
@@ -130,7 +130,7 @@ def test_a_dependent_sweep_begins_once_the_other_has_ended(store, submit, worker
     submit(FOUR, name="first")
     submit(FOUR.replace("preset: small", "preset: small\nseed: 1") + "after: first\n", name="second")
     assert states(store, "second") == ["waiting"] * 4
-    assert budgets.waits_for(store.database, reads.sweep(store.database, "second")) == (
+    assert waiting.waits_for(store.database, reads.sweep(store.database, "second")) == (
         "waits until first has ended, which is running",
         False,
     )

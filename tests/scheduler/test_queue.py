@@ -9,10 +9,11 @@ from scheduler import commands, reads, settling
 from scheduler import tables as t
 from scheduler.states import Outcome, RunState
 from scheduler.store import Orders, StaleAttempt, queue
-from scheduler.store.preempting import Running, victim
+from scheduler.store.preempting import Running, order
 from scheduler.store.queue import Standing, fairest
 from tests.scheduler.acting import claim, finish, start
 
+A100, H100 = {"pool": "a100"}, {"pool": "h100"}
 SWEEP = """
 name: one
 data: {dataset: tiny}
@@ -66,11 +67,16 @@ def standing(sweep_id: int, **values) -> Standing:
         ([standing(2), standing(1)], 1),
         ([standing(1, max_workers=2, running=2, priority=90), standing(2)], 2),
         ([standing(1, max_workers=0)], None),
+        ([standing(1, labels={"pool": "h100"}, priority=90), standing(2)], 2),
+        ([standing(1, labels={"pool": "a100", "zone": "b"}, priority=90), standing(2)], 2),
+        ([standing(1, labels={"pool": "a100"}, priority=90), standing(2)], 1),
+        ([standing(1, labels={"pool": "a100"}), standing(2, priority=90)], 2),
+        ([standing(1, labels={"pool": "h100"})], None),
         ([], None),
     ],
 )
 def test_whose_turn_it_is(standings, turn):
-    found = fairest(standings)
+    found = fairest(standings, {"pool": "a100"})
     assert (found and found.sweep_id) == turn
 
 
@@ -136,6 +142,95 @@ def test_a_priority_changes_while_a_sweep_runs(store, queued, workers):
     assert reads.sweep(store.database, "second").resolved.priority == 80
 
 
+# Labels
+
+
+@pytest.fixture
+def pools(store) -> dict[str, int]:
+    """A worker of each pool, and one without labels."""
+    labels = {"a100": {"pool": "a100", "ray.io/accelerator-type": "A100"}, "h100": {"pool": "h100"}, "plain": {}}
+    return {
+        name: store.register_worker(name=name, node="n", pid=1, device="cpu", share=1.0, labels=labels[name])
+        for name in labels
+    }
+
+
+def test_a_claim_passes_over_sweeps_whose_labels_the_worker_does_not_have(store, queued, pools):
+    queued("anywhere")
+    queued("a", "labels: {pool: a100}, priority: 90")
+    queued("h", "labels: {pool: h100}, priority: 80")
+    queued("type", "labels: {ray.io/accelerator-type: A100, pool: a100}, priority: 95")
+    assert owner(store, claim(store, pools["plain"])) == "anywhere"
+    assert owner(store, claim(store, pools["h100"])) == "h"
+    on_a100 = [owner(store, claim(store, pools["a100"])) for _ in range(17)]
+    assert on_a100 == ["type"] * 8 + ["a"] * 8 + ["anywhere"]
+
+
+def test_fair_share_and_quota_hold_among_the_sweeps_that_a_worker_serves(store, queued, pools):
+    queued("a", "labels: {pool: a100}, max_workers: 1")
+    queued("b", "labels: {pool: a100}, share: 2")
+    queued("h", "labels: {pool: h100}, share: 1000")
+    owners = [owner(store, claim(store, pools["a100"])) for _ in range(4)]
+    assert owners == ["a", "b", "b", "b"]
+
+
+def test_nothing_is_claimed_where_no_label_fits_and_the_same_claim_is_answered_again(store, queued, pools):
+    queued("a", "labels: {pool: a100}")
+    assert claim(store, pools["plain"]) is None
+    assert claim(store, pools["h100"]) is None
+    first = store.claim(pools["a100"], "again", lease_seconds=10)
+    assert store.claim(pools["a100"], "again", lease_seconds=10) == first
+
+
+def test_an_edit_of_the_labels_decides_from_the_next_claim_on(store, queued, pools):
+    sweep = queued("a", "labels: {pool: a100}")
+    assert claim(store, pools["h100"]) is None
+    edit = commands.edit_sweep(store, sweep, {"resources.labels": {"pool": "h100"}}, by="me")
+    assert edit.changes == {"resources.labels": (A100, H100)}
+    assert claim(store, pools["a100"]) is None
+    assert owner(store, claim(store, pools["h100"])) == "a"
+    commands.edit_sweep(store, reads.sweep(store.database, "a"), {"resources.labels": {}}, by="me")
+    assert owner(store, claim(store, pools["plain"])) == "a"
+
+
+def test_evaluations_go_to_any_worker(store, queued, pools):
+    sweep = queued("a", "labels: {pool: a100}")
+    job = claim(store, pools["a100"])
+    start(store, job)
+    finish(store, job)
+    settling.settle(store, sweep)
+    measuring = claim(store, pools["plain"])
+    assert (measuring.kind, measuring.stage_run_id) == ("evaluate", job.stage_run_id)
+    assert claim(store, pools["plain"]) is None
+
+
+def test_a_shared_stage_run_goes_to_the_workers_of_the_sweep_that_wanted_it_first(store, submit, pools):
+    first = submit(SWEEP % {"seed": 0, "resources": "labels: {pool: a100}"}, name="first")
+    second = submit(SWEEP % {"seed": 0, "resources": ""}, name="second")
+    assert claim(store, pools["plain"]) is None
+    store.cancel_sweep(first.id, reason="test")
+    settling.settle(store, second)
+    assert owner(store, claim(store, pools["plain"])) == "second"
+
+
+def test_the_warm_child_is_still_taken_first(store, submit, pools):
+    sweep = submit(SWEEP % {"seed": 0, "resources": "labels: {pool: a100}"}, name="s")
+    jobs = [claim(store, pools["a100"]) for _ in range(8)]
+    for job in jobs:
+        start(store, job)
+        finish(store, job)
+    settling.settle(store, sweep)
+    while (job := store.claim(pools["plain"], f"measure {len(jobs)}", lease_seconds=10)) is not None:
+        start(store, job)
+        finish(store, job)
+        jobs.append(job)
+    settling.settle(store, sweep)
+    child = store.claim(pools["a100"], "warm", lease_seconds=10, warm_parent=jobs[5].stage_run_id)
+    with store.database.read.begin() as connection:
+        parent = connection.scalar(sa.select(t.stage_runs.c.parent_id).where(t.stage_runs.c.id == child.stage_run_id))
+    assert parent == jobs[5].stage_run_id
+
+
 # Preemption
 
 
@@ -163,8 +258,33 @@ URGENT = [standing(9, priority=90)]
     ],
 )
 def test_who_makes_room(ready, waiting, active, expected):
-    found = victim(ready, waiting, active)
-    assert (found and found.stage_run_id) == expected
+    found = order([(one, waiting) for one in ready], [], active)
+    assert (found and found.leaves.stage_run_id) == expected
+
+
+WANTS_A100 = standing(9, priority=90, labels=A100)
+ON_A100, ON_H100 = running(1, labels=A100), running(2, priority=10, labels=H100)
+
+
+@pytest.mark.parametrize(
+    ("ready", "idle", "active", "expected"),
+    [
+        ([(WANTS_A100, 1)], [], [ON_A100, ON_H100], 1),
+        ([(WANTS_A100, 1)], [], [ON_H100], None),
+        ([(WANTS_A100, 1)], [H100], [ON_A100], 1),
+        ([(WANTS_A100, 1)], [A100], [ON_A100], None),
+        ([(WANTS_A100, 2)], [A100], [ON_A100], 1),
+        # A worker that is left free is of no use to the other one.
+        ([(WANTS_A100, 1)], [], [ON_A100, running(3, ordered=True, labels=H100)], 1),
+        ([(WANTS_A100, 1)], [], [ON_A100, running(3, ordered=True, labels=A100)], None),
+        # Where the most urgent one can use nobody's worker, the next one is looked at.
+        ([(WANTS_A100, 1), (standing(8, priority=80), 1)], [], [ON_H100], 2),
+        ([(WANTS_A100, 1), (standing(8, priority=5), 1)], [], [ON_H100], None),
+    ],
+)
+def test_who_makes_room_where_labels_are_wanted(ready, idle, active, expected):
+    found = order(ready, idle, active)
+    assert (found and found.leaves.stage_run_id) == expected
 
 
 def beat(store, job, **values) -> Orders:
@@ -205,6 +325,35 @@ def test_a_preempted_stage_run_leaves_goes_on_later_and_is_spared_for_ten_minute
     assert store.preempt() == again.stage_run_id
     attempts = reads.attempts(store.database, low.stage_run_id)
     assert [attempt.outcome for attempt in attempts] == [Outcome.PREEMPTED, None]
+
+
+def test_only_a_worker_that_the_urgent_sweep_can_use_is_freed(store, queued, pools):
+    queued("low", "priority: 10")
+    jobs = {name: claim(store, worker, lease=1e6) for name, worker in pools.items()}
+    for job in jobs.values():
+        start(store, job)
+        beat(store, job)
+    queued("nobody's", "priority: 90, labels: {pool: tpu}")
+    assert store.preempt() is None
+    queued("urgent", "priority: 80, labels: {pool: h100}, max_workers: 1")
+    assert store.preempt() == jobs["h100"].stage_run_id
+    assert store.preempt() is None, "its one stage run will find the worker that was ordered free"
+    assert [beat(store, jobs[name]) for name in ("a100", "h100", "plain")] == [
+        Orders.CONTINUE,
+        Orders.PREEMPT,
+        Orders.CONTINUE,
+    ]
+
+
+def test_nobody_leaves_while_an_idle_worker_can_take_what_waits(store, queued, pools):
+    queued("low", "priority: 10")
+    low = claim(store, pools["h100"], lease=1e6)
+    start(store, low)
+    beat(store, low)
+    queued("urgent", "priority: 90, labels: {pool: h100}, max_workers: 1")
+    also = store.register_worker(name="also", node="n", pid=1, device="cpu", share=1.0, labels=H100)
+    assert store.preempt([pools["a100"], also]) is None
+    assert store.preempt([pools["a100"]]) == low.stage_run_id
 
 
 def test_a_cancel_goes_before_a_preemption(store, queued, workers):
