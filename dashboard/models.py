@@ -114,7 +114,7 @@ class SweepSummary(Facts):
     name: str
     state: str
     error: str | None
-    waits: str | None = Field(description="why nothing of it begins although it runs")
+    waits: str | None = Field(description="why it waits although it runs")
     labels: dict[str, str] = Field(description="that a worker must have to train for it")
     trials: int
     trials_by_state: dict[str, int]

@@ -148,7 +148,7 @@ class Sweep:
 
     @property
     def waits(self) -> str | None:
-        """Why nothing of it begins although it runs: the sweep it comes after, or labels that no worker has."""
+        """Why it waits although it runs: for the sweep that it comes after, or for labels that no worker has."""
         return waiting.reasons(self._store.database).get(self._row.id)
 
     def trials(self) -> list[Trial]:

@@ -82,8 +82,8 @@ def serves(had: Labels, wanted: Labels) -> bool:
 
 
 def unserved(wanted: Labels, workers: Sequence[Labels]) -> str | None:
-    """Why none of these workers serves, in a sentence's part; None where one does."""
-    if any(serves(had, wanted) for had in workers):
+    """Why none of these workers serves, in a sentence's part; None where one does, or no label is wanted."""
+    if not wanted or any(serves(had, wanted) for had in workers):
         return None
     if not workers:
         return f"no worker has {labels_text(wanted)}, as none runs now"

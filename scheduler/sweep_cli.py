@@ -135,11 +135,11 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     console.print(table)
     for sweep, *_ in rows:
         if sweep.id in waits:
-            console.print(f"{sweep.name}: {waits[sweep.id]}", soft_wrap=True)
+            console.print(f"{sweep.name} is waiting: {waits[sweep.id]}", soft_wrap=True)
 
 
 def sweep_json(sweep: Sweep, progress: reads.Counts, ranking: list[Ranked], waits: str | None) -> dict[str, Any]:
-    """waits: why nothing of it begins, where something keeps it."""
+    """waits: why it waits although it runs, where it does."""
     return {
         "name": sweep.name,
         "state": sweep.state,
@@ -206,7 +206,7 @@ def sweep_show(
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
     if waits:
-        console.print(waits)
+        console.print(f"waiting: {waits}", soft_wrap=True)
     elif sweep.resolved.resources.labels:
         console.print(f"only workers with {labels_text(sweep.resolved.resources.labels)} train it")
     if end_of_search:

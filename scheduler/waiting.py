@@ -1,4 +1,4 @@
-"""Why nothing of a running sweep begins: another one must have ended before, or no worker has the labels it wants."""
+"""Why a sweep waits although it runs: another one must have ended before, or no worker has the labels it wants."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ def _waits_for(connection: sa.Connection, sweep_id: int, other: str) -> tuple[st
     if state in (SweepState.COMPLETE, SweepState.STOPPED):
         return None
     if state in OPEN_SWEEPS:
-        return f"waits until {other} has ended, which is {state}", False
+        return f"it begins once {other} has ended, which is {state}", False
     found = "does not exist any more" if state is None else f"is {state}"
     return f"it was to begin after {other}, which {found}; mend that one, or submit this one without after:", True
 
@@ -48,7 +48,7 @@ def labels_note(database: Database | None, wanted: Labels) -> str | None:
 
 
 def reasons(database: Database) -> dict[int, str]:
-    """Sweep id -> why nothing of it begins, of those that run or finish what they began and have a reason."""
+    """Sweep id -> why it waits, or a part of it, of those that run or finish what they began and have a reason to."""
     with database.read.begin() as connection:
         return reasons_in(connection)
 
@@ -86,8 +86,7 @@ def _of_others(connection: sa.Connection, names: Mapping[int, str], unserved: Ma
         .order_by(owner)
     )
     return {
-        row.sweep_id: f"{row.n} stage runs of it belong to {names[row.owner_id]}, which wanted them first: "
-        f"{unserved[row.owner_id]}"
+        row.sweep_id: f"{names[row.owner_id]} wanted {row.n} of its stage runs before it: {unserved[row.owner_id]}"
         for row in connection.execute(shared)
     }
 

@@ -35,7 +35,7 @@ probe: {captions: [long pink hair], seeds: 2, images: 16}
         ("resources/share", 0, "share = 0 is not allowed; it must be a number from 0.01 to 1000"),
         ("resources/max_workers", 0, "max_workers = 0 is not allowed; it must be a whole number from 1"),
         ("resources/max_workers", 2.5, "max_workers = 2.5 is not allowed"),
-        ("resources/labels", {"pool": "a100"}, "'labels' is not supported by this version; remove it"),
+        ("resources/label", {"pool": "a100"}, "unknown key 'label'; did you mean 'labels'?"),
         ("after", "../x", "after: name = '../x' is not allowed"),
         ("after", 3, "after: name = 3 is not allowed"),
         ("share_prefix", "maybe", "share_prefix = 'maybe' is not allowed; it must be on or off"),
@@ -60,7 +60,7 @@ def test_durations_are_said_in_the_largest_unit(seconds, text):
 def test_rows_of_sweeps_from_before_are_read(tiny_data):
     resolved = read(changed("resources/priority", 7)).resolve(tiny_data, "j" * 64)
     stored = resolved.to_json()
-    for name in ("share", "max_workers", "after", "share_prefix"):
+    for name in ("share", "max_workers", "labels", "after", "share_prefix"):
         del stored[name]
     stored["budget"] = {"max_trials": None}
     assert ResolvedSweep.from_json(stored) == resolved
@@ -131,7 +131,7 @@ def test_a_dependent_sweep_begins_once_the_other_has_ended(store, submit, worker
     submit(FOUR.replace("preset: small", "preset: small\nseed: 1") + "after: first\n", name="second")
     assert states(store, "second") == ["waiting"] * 4
     assert waiting.waits_for(store.database, reads.sweep(store.database, "second")) == (
-        "waits until first has ended, which is running",
+        "it begins once first has ended, which is running",
         False,
     )
     while not settle(store, "first"):

@@ -207,6 +207,26 @@ def test_an_upgrade_keeps_the_rows_and_leaves_a_copy_of_what_was(old, tmp_path):
     copy.close()
 
 
+def test_sweeps_and_workers_from_before_labels_have_none(empty):
+    before = REVISIONS[REVISIONS.index("l_labels") - 1]
+    migrate(empty, to=before)
+    with empty.write.begin() as connection:
+        for table in ("sweeps", "workers"):
+            assert "labels" not in table_at(connection, table).columns
+            insert(connection, table)
+    assert migrate(empty).before == before
+    with empty.write.begin() as connection:
+        for table in (t.sweeps, t.workers):
+            assert connection.scalars(sa.select(table.c.labels)).all() == [{}]
+            refuses(connection, table.update().values(labels=sa.null()), "(?i)not.null")
+    Store(empty).register_worker(name="new", node="n", pid=1, device="cpu", share=1.0, labels={"pool": "a100"})
+    with empty.read.begin() as connection:
+        assert connection.scalars(sa.select(t.workers.c.labels).order_by(t.workers.c.id)).all() == [
+            {},
+            {"pool": "a100"},
+        ]
+
+
 def test_a_new_database_needs_no_copy(tmp_path):
     database = open_database(sqlite_url(tmp_path / "t2f.sqlite"))
     assert migrate(database).backup is None
