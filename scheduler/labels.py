@@ -86,7 +86,7 @@ def unserved(wanted: Labels, workers: Sequence[Labels]) -> str | None:
     if not wanted or any(serves(had, wanted) for had in workers):
         return None
     if not workers:
-        return f"no worker has {labels_text(wanted)}, as none runs now"
+        return f"no worker has {wanted_text(wanted)}, as none runs now"
     # Ray's own labels would hide the others, but where one of them is wanted.
     shown = Counter(
         labels_text({key: value for key, value in had.items() if key in wanted or not key.startswith(_RAYS_OWN)})
@@ -94,9 +94,18 @@ def unserved(wanted: Labels, workers: Sequence[Labels]) -> str | None:
     )
     told = [f"{text} ({count})" for text, count in shown.most_common(_SETS_SHOWN)]
     more = f" and {len(shown) - len(told)} others" if len(shown) > len(told) else ""
-    return f"no worker has {labels_text(wanted)}; workers have {', or '.join(told)}{more}"
+    return f"no worker has {wanted_text(wanted)}; workers have {', or '.join(told)}{more}"
 
 
 def labels_text(labels: Labels) -> str:
     """pool=a100, zone=b"""
-    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "no labels"
+    return ", ".join(_pairs(labels)) or "no labels"
+
+
+def wanted_text(labels: Labels) -> str:
+    """pool=a100 and zone=b: all of them are needed."""
+    return " and ".join(_pairs(labels))
+
+
+def _pairs(labels: Labels) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(labels.items())]

@@ -205,10 +205,10 @@ def sweep_show(
         )
         return
     console.print(f"{sweep.name}: {sweep.state}{f' ({sweep.error})' if sweep.error else ''}")
+    if sweep.resolved.resources.labels:
+        console.print(f"labels: {labels_text(sweep.resolved.resources.labels)}")
     if waits:
         console.print(f"waiting: {waits}", soft_wrap=True)
-    elif sweep.resolved.resources.labels:
-        console.print(f"only workers with {labels_text(sweep.resolved.resources.labels)} train it")
     if end_of_search:
         console.print(end_of_search)
     console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")

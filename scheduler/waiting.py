@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database
-from scheduler.labels import Labels, labels_text, serves, unserved
+from scheduler.labels import Labels, serves, unserved, wanted_text
 from scheduler.reads import Sweep
 from scheduler.states import OPEN_SWEEPS, RunState, SweepState
 
@@ -44,7 +44,7 @@ def labels_note(database: Database | None, wanted: Labels) -> str | None:
     if why is not None:
         return f"{why}; it waits until one has"
     able = sum(serves(had, wanted) for had in workers)
-    return f"only workers with {labels_text(wanted)} train it: {able} of {len(workers)} that run now"
+    return f"only workers with {wanted_text(wanted)} train it: {able} of {len(workers)} that run now"
 
 
 def reasons(database: Database) -> dict[int, str]:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from dashboard.app import create_app
-from scheduler import model_reads
+from scheduler import model_reads, tables
 from scheduler.home import Home
 from scheduler.store import Store
 from scheduler.tables import evaluations
@@ -87,6 +87,23 @@ def test_workers_are_a_plain_table(client):
         assert word in page, word
     names = [worker["name"] for worker in client.get("/api/v1/workers").json()["workers"]]
     assert sorted(names) == ["worker-1", "worker-2", "worker-3"]
+
+
+def test_a_worker_shows_its_labels_and_a_sweep_whose_labels_nobody_has_says_so(client, place):
+    database = place.open()
+    with database.write.begin() as connection:
+        connection.execute(tables.workers.update().values(labels={"pool": "h100", "zone": "<b>"}))
+        demo = tables.sweeps.c.name == "demo"
+        connection.execute(tables.sweeps.update().where(demo).values(labels={"pool": "a100"}, state="running"))
+    database.close()
+    why = "no worker has pool=a100; workers have pool=h100, zone=<b> (2)"
+    assert "pool=h100, zone=&lt;b&gt;" in client.get("/workers").text
+    assert {worker["labels"]["pool"] for worker in client.get("/api/v1/workers").json()["workers"]} == {"h100"}
+    found = client.get("/api/v1/sweeps/demo").json()
+    assert (found["labels"], found["waits"]) == ({"pool": "a100"}, why)
+    for page in ("/", "/sweeps/demo"):
+        assert "aiting: no worker has pool=a100; workers have pool=h100, zone=&lt;b&gt; (2)" in client.get(page).text
+    assert "<dd>pool=a100</dd>" in client.get("/sweeps/demo").text
 
 
 def test_samples_are_served_by_id_and_cached(client):

@@ -35,11 +35,16 @@ def place(home: Path, tmp_path: Path) -> Home:
 class Scheduler:
     """A scheduler process and its Ray."""
 
-    def __init__(self, home: Home, *, workers: int = 2, lease_seconds: float = 3.0) -> None:
+    def __init__(
+        self, home: Home, *, workers: int = 2, lease_seconds: float = 3.0, labels: tuple[str, ...] = ()
+    ) -> None:
+        """labels: of its workers, each as KEY=VALUE."""
         environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(home.path.resolve() / "ray.token")}
         self.log = (home.path / f"scheduler-{time.monotonic_ns()}.log").open("w")
         command = [sys.executable, "-m", "tests.drills.scheduler_process", home.path, str(workers), str(lease_seconds)]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [*command, *labels], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log
+        )
 
     def kill(self) -> None:
         self.process.kill()

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from scheduler import cli, reads, settling
+from scheduler import Sweep, cli, reads, settling
 from scheduler.home import Home
 from scheduler.store import Store
 from tests.scheduler.acting import claim, start, work_off
@@ -154,6 +155,57 @@ def test_a_sweep_is_edited_after_its_end(t2f, place, ended):
     work(place)
     shown = json.loads(t2f("sweep", "show", "demo-like", "--json"))
     assert (shown["state"], sum(shown["trials"].values())) == ("complete", 9)
+
+
+def test_a_sweep_whose_labels_nobody_has_says_so_until_it_is_edited(t2f, place, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(DEMO_LIKE + "resources: {labels: {pool: a100, zone: b}}\n")
+    why = "no worker has pool=a100 and zone=b"
+    assert f"{why}, as none runs now; it waits until one has" in t2f("sweep", "submit", tmp_path / "sweep.yaml")
+    database = Home(path=place).open()
+    labels = {"pool": "h100"}
+    Store(database).register_worker(name="w-h100", node="n", pid=1, device="cpu", share=1.0, labels=labels)
+    assert "pool=h100" in t2f("worker", "ls")
+    assert json.loads(t2f("worker", "ls", "--json"))[0]["labels"] == labels
+    told = f"{why}; workers have pool=h100 (1)"
+    assert f"demo-like: running\nlabels: pool=a100, zone=b\nwaiting: {told}\n" in t2f("sweep", "show", "demo-like")
+    assert f"demo-like is waiting: {told}\n" in t2f("sweep", "ls")
+    (listed,) = json.loads(t2f("sweep", "ls", "--json"))
+    assert (listed["labels"], listed["waits"]) == ({"pool": "a100", "zone": "b"}, told)
+    assert json.loads(t2f("sweep", "export", "demo-like", "--format", "json"))["labels"] == listed["labels"]
+    with Sweep.open("demo-like", home=place) as sweep:
+        assert sweep.waits == told
+    edit = ("sweep", "edit", "demo-like", "--set")
+    assert "pool = '!' is not allowed" in t2f(*edit, "resources.labels={pool: '!'}", code=2)
+    t2f(*edit, "resources.labels={pool: h100}")
+    shown = json.loads(t2f("sweep", "show", "demo-like", "--json"))
+    assert (shown["labels"], shown["waits"]) == (labels, None)
+    assert "waiting" not in t2f("sweep", "show", "demo-like").partition("rank")[0]
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--label", "pool"), "--label 'pool' is not allowed; write --label KEY=VALUE"),
+        (("--label", "pool=a b"), "--label: pool = 'a b' is not allowed"),
+        (("--label", "pool=a", "--address", "auto"), "--label and --address auto do not go together"),
+    ],
+)
+def test_labels_that_no_worker_can_get_are_refused_before_anything_starts(t2f, place, port, words, said):
+    assert said in t2f("up", "--port", port, *words, code=2)
+    assert [path.name for path in place.iterdir()] == ["data"]
+
+
+def test_up_says_which_labels_its_workers_would_have(t2f, port):
+    said = t2f("up", "--port", port, "--label", "pool=a100", "--label", "zone=b", "--dry-run")
+    assert "its workers would have pool=a100, zone=b" in said
 
 
 def test_a_sweep_is_exported(t2f, place, ended, tmp_path):

@@ -133,6 +133,9 @@ def test_why_nobody_serves_is_said_with_what_there_is():
     assert unserved({"ray.io/accelerator-type": "A100"}, workers[:1]) == (
         "no worker has ray.io/accelerator-type=A100; workers have pool=h100, ray.io/accelerator-type=H100 (1)"
     )
+    assert unserved({"zone": "b", "pool": "h100"}, [{"pool": "h100"}]) == (
+        "no worker has pool=h100 and zone=b; workers have pool=h100 (1)"
+    )
     many = [{"pool": f"p{n}"} for n in range(10)]
     assert unserved(wanted, many).endswith("pool=p6 (1), or pool=p7 (1) and 2 others")
     assert labels_text({"zone": "b", "pool": "a100"}) == "pool=a100, zone=b"
