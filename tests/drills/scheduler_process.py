@@ -1,6 +1,8 @@
 """A whole scheduler with its own Ray, to be killed.
 
-python -m tests.drills.scheduler_process HOME WORKERS LEASE [LABEL=VALUE ...]
+python -m tests.drills.scheduler_process HOME WORKERS LEASE [LABELS ...]
+
+LABELS: of the node, such as pool=a100,zone=b; where they are given several times, of as many nodes with one CPU each.
 """
 
 import sys
@@ -10,6 +12,8 @@ from workers.environment import prepare_environment
 
 if __name__ == "__main__":
     prepare_environment(Path(sys.argv[1]))
+
+    from ray.cluster_utils import Cluster
 
     from scheduler import reads
     from scheduler.delivering import HookThreads
@@ -23,7 +27,14 @@ if __name__ == "__main__":
     home = Home(path=Path(sys.argv[1]))
     database = home.create()
     workers = int(sys.argv[2])
-    start_ray(num_cpus=workers, labels=read_label_options(sys.argv[4:]))
+    nodes = [read_label_options(one.split(",")) for one in sys.argv[4:]]
+    if len(nodes) > 1:
+        cluster = Cluster()
+        for labels in nodes:
+            cluster.add_node(num_cpus=1, labels=labels, object_store_memory=80 * 2**20, include_dashboard=False)
+        start_ray(num_cpus=workers, address=cluster.address)
+    else:
+        start_ray(num_cpus=workers, labels=nodes[0] if nodes else None)
     settings = RunnerSettings(
         home=home.path,
         database_url=home.database_url,

@@ -38,7 +38,7 @@ class Scheduler:
     def __init__(
         self, home: Home, *, workers: int = 2, lease_seconds: float = 3.0, labels: tuple[str, ...] = ()
     ) -> None:
-        """labels: of its workers, each as KEY=VALUE."""
+        """labels: of its Ray's node, or of several: pool=a100,zone=b."""
         environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(home.path.resolve() / "ray.token")}
         self.log = (home.path / f"scheduler-{time.monotonic_ns()}.log").open("w")
         command = [sys.executable, "-m", "tests.drills.scheduler_process", home.path, str(workers), str(lease_seconds)]

@@ -1,6 +1,6 @@
-"""Two sweeps that want different labels, and workers that have those of one: it is trained, the other says why not."""
+"""Sweeps that want labels, and real workers that have them, or do not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from t2f.judge import load_judge
 from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml
 from tests.drills.sweeps import new_home, outcomes
-from tests.drills.test_faults import Scheduler, until
+from tests.drills.test_faults import Scheduler, busy_worker, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -25,7 +25,7 @@ name: labels
 data: {dataset: tiny}
 preset: small
 seed: %(seed)d
-stages: {resolutions: [4], images: [80], batch: 8}
+stages: {resolutions: [4], images: [%(images)d], batch: 8}
 parameters:
   text.hidden: 16
   network.latent: 24
@@ -34,6 +34,7 @@ parameters:
   network.feature_max: 16
 resources: {labels: {pool: %(pool)s}, priority: %(priority)d}
 probe: {captions: [long pink hair, dark skin], seeds: 2, images: 16}
+checkpoint: {seconds: 0.3}
 """
 
 
@@ -43,28 +44,35 @@ def place(home: Home, tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def scheduler(place: Home) -> Iterator[Scheduler]:
-    started = Scheduler(place, workers=2, labels=("pool=a100", "zone=b"))
-    yield started
-    if started.process.poll() is None:
-        started.process.terminate()
-        started.kill()
-    started.log.close()
+def scheduler(place: Home) -> Iterator[Callable[..., Scheduler]]:
+    """Starts one, to be called after the first sweep is there: it ends once none is open."""
+    started: list[Scheduler] = []
+
+    def do(*labels: str) -> Scheduler:
+        started.append(Scheduler(place, workers=2, labels=labels))
+        return started[0]
+
+    yield do
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.kill()
+        one.log.close()
 
 
-def submit(home: Home, pool: str, *, seed: int, priority: int) -> Sweep:
-    text = SWEEP % {"seed": seed, "pool": pool, "priority": priority}
+def submit(home: Home, name: str, *, pool: str, seed: int, priority: int = 50, images: int = 80) -> Sweep:
+    text = SWEEP % {"seed": seed, "pool": pool, "priority": priority, "images": images}
     data = PreparedData.open(home.data / "tiny")
     resolved = read_sweep(Section(parse_yaml(text, source="drill"), "drill"), Path()).resolve(data, load_judge(data)[1])
     database = home.create()
-    submitting.submit_sweep(Store(database), resolved, name=pool, submitted=text, data_name="tiny")
-    return reads.sweep(database, pool)
+    submitting.submit_sweep(Store(database), resolved, name=name, submitted=text, data_name="tiny")
+    return reads.sweep(database, name)
 
 
-def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_why_it_waits(place, request):
-    h100 = submit(place, "h100", seed=0, priority=90)
-    a100 = submit(place, "a100", seed=1, priority=10)
-    scheduler = request.getfixturevalue("scheduler")  # after the sweeps: it ends once none is open
+def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_why_it_waits(place, scheduler):
+    h100 = submit(place, "h100", pool="h100", seed=0, priority=90)
+    a100 = submit(place, "a100", pool="a100", seed=1, priority=10)
+    running = scheduler("pool=a100,zone=b")
     database = place.open()
     until(lambda: reads.sweep(database, "a100").state == SweepState.COMPLETE)
     workers = reads.workers(database)
@@ -75,7 +83,24 @@ def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_
         h100.id: f"no worker has pool=h100; workers have pool=a100, zone=b ({len(workers)})"
     }
     commands.edit_sweep(Store(database), h100, {"resources.labels": {"zone": "b"}}, by="drill")
-    scheduler.wait()
+    running.wait()
     assert outcomes(database, h100) == ["done"]
     assert reads.sweep(database, "h100").state == SweepState.COMPLETE
     assert waiting.reasons(database) == {}
+
+
+def test_a_worker_is_freed_for_whom_it_can_serve_while_one_of_another_pool_has_nothing_to_do(place, scheduler):
+    low = submit(place, "low", pool="a100", seed=0, priority=10, images=8000)
+    running = scheduler("pool=h100", "pool=a100")
+    database = place.open()
+    until(lambda: len(reads.workers(database)) == 2 and busy_worker(database, after_images=400))
+    urgent = submit(place, "urgent", pool="a100", seed=1, priority=90)
+    until(lambda: not reads.sweep(database, "urgent").is_open)
+    other = submit(place, "other", pool="h100", seed=2, priority=5)
+    running.wait()
+    assert (outcomes(database, urgent), outcomes(database, low)) == (["done"], ["preempted", "done"])
+    pools = {worker.name: worker.labels["pool"] for worker in reads.workers(database, with_ended=True)}
+    for sweep, pool in ((low, "a100"), (urgent, "a100"), (other, "h100")):
+        (run,) = reads.progress(database, sweep).stage_runs
+        assert {pools[attempt.worker] for attempt in reads.attempts(database, run.id)} == {pool}
+        assert reads.sweep(database, sweep.name).state == SweepState.COMPLETE

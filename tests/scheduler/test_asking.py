@@ -91,6 +91,13 @@ def test_without_parallel_there_is_one_trial_more_than_workers(store, submit):
     assert len(trials_of(store, submit(TPE.replace("parallel: 2\n", "")))) == 4
 
 
+def test_only_workers_that_have_the_labels_are_counted(store, submit):
+    for number, labels in enumerate([{}, {"pool": "a100"}, {"pool": "a100", "zone": "b"}, {"pool": "h100"}]):
+        store.register_worker(name=f"w{number}", node="n", pid=number, device="cpu", share=1.0, labels=labels)
+    text = TPE.replace("parallel: 2\n", "") + "resources: {labels: {pool: a100}}\n"
+    assert len(trials_of(store, submit(text))) == 3
+
+
 def test_asking_again_after_a_crash_gives_the_same_trials(store, submit, worker, clock):
     """The second scheduler knows only rows; the first one died before or after it wrote the trial."""
     sweep = submit(TPE)

@@ -70,6 +70,27 @@ def test_wall_time_is_no_shorter_than_one_path(store, submit, resolved, clock):
     assert forecast_line(ahead).startswith("forecast on test: 0.0222 device hours, 0.0111 hours on 8 workers, 2 B of")
 
 
+def test_workers_without_the_labels_do_not_count(store, submit, resolved, clock):
+    submit(DEMO_LIKE.replace("[4, 8, 16], images: [40, 40, 40]", "[4, 8], images: [40, 40]"))
+    fast, slow = (
+        store.register_worker(name=device, node="n", pid=1, device=device, share=1.0, labels={"pool": device})
+        for device in ("fast", "slow")
+    )
+    for worker, device, seconds in ((fast, "fast", 1.0), (slow, "slow", 4.0)):
+        job = claim(store, worker, lease=1e6)
+        store.start(job.stage_run_id, job.attempt, numerics_class=f"{device} | x", start_images=0)
+        clock.now += seconds
+        finish(store, job)
+    sweep = resolved(DEMO_LIKE)
+    stages = submitting.typical_stages(sweep)
+    for pool, seconds in (("fast", 25.0), ("slow", 100.0)):
+        ahead = forecast(store.database, sweep.space.plan, stages, {4: 2}, labels={"pool": pool})
+        assert (ahead.device, ahead.workers) == (pool, 1)
+        assert ahead.stages[0].seconds_per_1000_images == seconds
+    nobody = forecast(store.database, sweep.space.plan, stages, {4: 2, 8: 0, 16: 0}, labels={"pool": "tpu"})
+    assert (nobody.workers, nobody.wall_seconds) == (0, None)
+
+
 def test_nothing_is_known_of_a_home_that_is_not_there(resolved):
     sweep = resolved(DEMO_LIKE)
     ahead = forecast(None, sweep.space.plan, submitting.typical_stages(sweep), {4: 2, 8: 6, 16: 6})
