@@ -70,10 +70,13 @@ def _labels_of_workers(connection: sa.Connection) -> list[Labels]:
     return list(connection.scalars(sa.select(t.workers.c.labels).where(t.workers.c.ended.is_(None))))
 
 
-def _of_others(connection: sa.Connection, names: Mapping[int, str], unserved: Mapping[int, str]) -> dict[int, str]:
-    """Sweeps that want a ready stage run which another one wanted first and which no worker may train for that one."""
-    others = names.keys() - unserved.keys()
-    if not unserved or not others:
+def _of_others(connection: sa.Connection, names: Mapping[int, str], blocked: Mapping[int, str]) -> dict[int, str]:
+    """Sweeps that want a ready stage run which another one wanted first, and which no worker may train for that one.
+
+    names: of the running sweeps; blocked: those of them whose labels no worker has, and why.
+    """
+    others = names.keys() - blocked.keys()
+    if not blocked or not others:
         return {}
     wanted, owner = t.demands.c.sweep_id, t.stage_runs.c.sweep_id
     shared = (
@@ -81,12 +84,12 @@ def _of_others(connection: sa.Connection, names: Mapping[int, str], unserved: Ma
             wanted.label("sweep_id"), owner.label("owner_id"), sa.func.count(t.stage_runs.c.id.distinct()).label("n")
         )
         .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
-        .where(t.stage_runs.c.state == RunState.READY, owner.in_(unserved), wanted.in_(others), t.demands.c.paused == 0)
+        .where(t.stage_runs.c.state == RunState.READY, owner.in_(blocked), wanted.in_(others), t.demands.c.paused == 0)
         .group_by(wanted, owner)
         .order_by(owner)
     )
     return {
-        row.sweep_id: f"{names[row.owner_id]} wanted {row.n} of its stage runs before it: {unserved[row.owner_id]}"
+        row.sweep_id: f"{names[row.owner_id]} wanted {row.n} of its stage runs before it: {blocked[row.owner_id]}"
         for row in connection.execute(shared)
     }
 

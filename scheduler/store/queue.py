@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.labels import NO_LABELS, Labels, serves
+from scheduler.labels import Labels, serves
 from scheduler.states import ACTIVE, RunState, SweepState
 
 
@@ -39,7 +39,7 @@ class Standing:
         return self.max_workers is None or self.running < self.max_workers
 
 
-def fairest(standings: Sequence[Standing], labels: Labels = NO_LABELS) -> Standing | None:
+def fairest(standings: Sequence[Standing], labels: Labels) -> Standing | None:
     """Whose turn it is on a worker with these labels: the highest priority, then the least of the devices for its
     share, then the oldest sweep."""
     able = [standing for standing in standings if standing.may_run_more and serves(labels, standing.labels)]
