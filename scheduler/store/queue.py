@@ -47,8 +47,8 @@ def fairest(standings: Sequence[Standing], labels: Labels) -> Standing | None:
 
 
 def choose_stage_run(connection: sa.Connection, now: float, labels: Labels, warm_parent: int | None) -> sa.Row | None:
-    """The stage run that a worker with these labels is to claim, with what it must know of the sweep; None where none is
-    ready for it."""
+    """The stage run that a worker with these labels is to claim, with what it must know of the sweep; None where there
+    is none for it."""
     turn = fairest(standings(connection, now), labels)
     if turn is not None and turn.max_workers is not None:
         # Of two claims at once only one may take the last place: the other counts again once that one is through.
