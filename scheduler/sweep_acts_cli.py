@@ -84,7 +84,7 @@ def sweep_edit(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change bounds, values, budget, priority, labels or retries of a sweep, also after its end; what is trained stays."""
+    """Change bounds, values, budget, resources or retries of a sweep, also after its end; what is trained stays."""
     store, sweep = named_sweep(home, name)
     edit = commands.edit_sweep(store, sweep, set_words(changes), by=getpass.getuser(), dry_run=dry_run)
     if as_json:

@@ -21,9 +21,10 @@ def start_ray(*, num_cpus: int, labels: Mapping[str, str] | None = None, address
     assert address is None or not labels, "a Ray that is joined takes no labels"
     options: dict[str, Any] = {"address": address}
     if address is None:
-        # Checkpoints and data never pass through the object store, so the smallest one will do.
-        options = {"num_cpus": num_cpus, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-        options["labels"] = dict(labels or {})
+        # "local", since without an address Ray would join any other one that it finds on this machine, or the file of a
+        # dead one. Checkpoints and data never pass through the object store, so the smallest one will do.
+        options = {"address": "local", "num_cpus": num_cpus, "labels": dict(labels or {})}
+        options |= {"object_store_memory": 80 * 2**20, "include_dashboard": False}
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, namespace="t2f", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:

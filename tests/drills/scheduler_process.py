@@ -13,6 +13,7 @@ from workers.environment import prepare_environment
 if __name__ == "__main__":
     prepare_environment(Path(sys.argv[1]))
 
+    from ray._common.utils import reset_ray_address
     from ray.cluster_utils import Cluster
 
     from scheduler import reads
@@ -32,6 +33,7 @@ if __name__ == "__main__":
         cluster = Cluster()
         for labels in nodes:
             cluster.add_node(num_cpus=1, labels=labels, object_store_memory=80 * 2**20, include_dashboard=False)
+        reset_ray_address()  # the cluster noted itself as this machine's, for everybody who gives no address
         start_ray(num_cpus=workers, address=cluster.address)
     else:
         start_ray(num_cpus=workers, labels=nodes[0] if nodes else None)

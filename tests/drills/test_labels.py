@@ -69,7 +69,10 @@ def submit(home: Home, name: str, *, pool: str, seed: int, priority: int = 50, i
     return reads.sweep(database, name)
 
 
-def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_why_it_waits(place, scheduler):
+def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_why_it_waits(
+    place, scheduler, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another Ray that is about is none to join
     h100 = submit(place, "h100", pool="h100", seed=0, priority=90)
     a100 = submit(place, "a100", pool="a100", seed=1, priority=10)
     running = scheduler("pool=a100,zone=b")
