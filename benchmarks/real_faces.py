@@ -244,7 +244,7 @@ def main() -> None:
             print_row(f"{preset}, {stage.resolution} px", f"{spent:.0f}", figures, f"{told.caption_share:.2f}")
         if options.samples:
             options.samples.mkdir(parents=True, exist_ok=True)
-            write_durably(options.samples / f"{preset}.png", png_bytes(wall(told.wall_N3RR, columns=COLUMNS)))
+            write_durably(options.samples / f"{preset}.png", png_bytes(wall(told.wall_N3RR.numpy(), columns=COLUMNS)))
     print_floor(data, judge, options.resolution, options.faces)
     where = "quick" if options.quick else f"{options.minutes:g} CPU minutes, {options.resolution} px"
     print(json.dumps(entries(last, where) if len(last) > 1 else []))
