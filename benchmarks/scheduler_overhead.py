@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.scheduler import entry
 from workers.environment import prepare_environment
 
 WORKERS = 2
@@ -124,11 +125,9 @@ def main() -> None:
         figures = measure(Path(place), runs=30 if options.quick else options.runs, seconds=options.seconds)
     for name, value in figures.items():
         print(f"{name:25} {value:10.4g}")
-    overhead = round(figures["overhead"], 4)
     what = f"{figures['stage_runs']} stage runs of {figures['seconds_each']:.2g} s"
     goal = f"{what}: wall time beyond training and measuring, share"
-    numbers = {"target": GOAL, "measured": overhead, "low": overhead, "high": overhead, "n": 1, "better": "lower"}
-    print(json.dumps([{"goal": goal, **numbers}]))
+    print(json.dumps([entry(goal, GOAL, figures["overhead"], "lower")]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +46,17 @@ class Ran:
     @property
     def images(self) -> dict[int, int]:
         """New ones, by resolution."""
-        found: dict[int, int] = {}
-        for run in self.new:
-            found[run.resolution] = found.get(run.resolution, 0) + run.images
-        return found
+        return self._by_resolution(lambda run: run.images)
 
     @property
     def seconds(self) -> dict[int, float]:
         """Of devices for new stage runs, by resolution."""
+        return self._by_resolution(lambda run: run.seconds)
+
+    def _by_resolution(self, value: Callable[[StageRun], float]) -> dict[int, float]:
         found: dict[int, float] = {}
         for run in self.new:
-            found[run.resolution] = found.get(run.resolution, 0.0) + run.seconds
+            found[run.resolution] = found.get(run.resolution, 0) + value(run)
         return found
 
     @property

@@ -1,7 +1,7 @@
 """Numbers, times and names in the words of the pages: the filters of the templates."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -120,11 +120,6 @@ def trial_url_by_name(name: str) -> str:
     return trial_url(sweep, int(number))
 
 
-def labels(given: Mapping[str, str]) -> str:
-    """pool=a100, zone=b; empty where there are none."""
-    return labels_text(given) if given else ""
-
-
 def gates(names: Iterable[str]) -> str:
     """What the closed gates mean, in a sentence's part."""
     return "; ".join(f"{MEANING[name]} (gate: {name})" for name in names)
@@ -137,7 +132,7 @@ FILTERS = {
     "duration": duration,
     "first_line": first_line,
     "gates": gates,
-    "labels": labels,
+    "labels": labels_text,
     "measure_name": measure_name,
     "percent": percent,
     "setting": setting,

@@ -137,9 +137,10 @@ def worker_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
     for worker in found:
         doing = worker.doing or {}
         does = f"{doing['kind']} stage run {doing['stage_run']}" if doing else ""
-        labels = labels_text(worker.labels) if worker.labels else ""
         speed = f"{worker.telemetry.get('images_per_second', 0):.0f}" if doing else ""
-        table.add_row(worker.name, worker.state, worker.device, labels, str(worker.pid), does, speed)
+        table.add_row(
+            worker.name, worker.state, worker.device, labels_text(worker.labels), str(worker.pid), does, speed
+        )
     console.print(table)
 
 

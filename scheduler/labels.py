@@ -90,6 +90,7 @@ def unserved(wanted: Labels, workers: Sequence[Labels]) -> str | None:
     # Ray's own labels would hide the others, but where one of them is wanted.
     shown = Counter(
         labels_text({key: value for key, value in had.items() if key in wanted or not key.startswith(_RAYS_OWN)})
+        or "no labels"
         for had in workers
     )
     told = [f"{text} ({count})" for text, count in shown.most_common(_SETS_SHOWN)]
@@ -98,8 +99,8 @@ def unserved(wanted: Labels, workers: Sequence[Labels]) -> str | None:
 
 
 def labels_text(labels: Labels) -> str:
-    """pool=a100, zone=b"""
-    return ", ".join(_pairs(labels)) or "no labels"
+    """pool=a100, zone=b; empty where there are none."""
+    return ", ".join(_pairs(labels))
 
 
 def wanted_text(labels: Labels) -> str:

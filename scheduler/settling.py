@@ -54,15 +54,10 @@ def settle(store: Store, sweep: Sweep, *, promote: Callable[[], object] = lambda
             continue
         demands = _Demands(store, sweep)
         for trials in _in_batches(store, changes.trial_ids):
-            paths = reads.paths_of(database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
-            rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
-            _request_evaluations(store, sweep, paths)
-            ended = _end_trials(store, rows)
-            if _has_new_best(store, rows, ended):
-                promote()
+            rows, ended = _settle_ends(store, sweep, trials, promote)
             going = _going_on(rows, [trial for trial in trials if trial.id not in ended])
             _fork(store, sweep, branches_wanted(rows, going))
-            demands.write(going, paths)
+            demands.write(going, rows.paths)
         _choose(store, sweep, demands)
         if demands.is_waiting:
             break
@@ -102,14 +97,23 @@ def _run_out(store: Store, sweep: Sweep, promote: Callable[[], object], *, reaso
     changes = pending.changes(store.database, sweep.id)
     if changes.ids or changes.trial_ids:
         for trials in _in_batches(store, changes.trial_ids):
-            paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
-            _request_evaluations(store, sweep, paths)
-            rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
-            if _has_new_best(store, rows, _end_trials(store, rows)):
-                promote()
+            _settle_ends(store, sweep, trials, promote)
         store.end_idle_trials(sweep.id, reason=reason)
         store.forget_changes(changes.ids)
     return not pending.has_open_trials(store.database, sweep.id)
+
+
+def _settle_ends(
+    store: Store, sweep: Sweep, trials: Sequence[Trial], promote: Callable[[], object]
+) -> tuple[Rows, Mapping[int, TrialState]]:
+    """Have what is sealed measured, end what has come to an end, promote a new best; the rows, and who ended how."""
+    paths = reads.paths_of(store.database, [trial.id for trial in trials], sweep.resolved.evaluation.key)
+    rows = Rows(sweep=sweep, trials=trials, paths=paths, unused=sweep.unused_rungs)
+    _request_evaluations(store, sweep, paths)
+    ended = _end_trials(store, rows)
+    if _has_new_best(store, rows, ended):
+        promote()
+    return rows, ended
 
 
 def _in_batches(store: Store, trial_ids: Iterable[int]) -> Iterator[list[Trial]]:

@@ -277,15 +277,13 @@ class SweepWrites(TreeWrites):
             if goes_on:
                 self._reopen(connection, now, sweep_id)
             if resolved["priority"] != before["priority"]:
-                self._set_priority(connection, now, sweep_id, resolved["priority"])
+                mine = t.demands.c.sweep_id == sweep_id
+                touched = self._change_demands(connection, mine, priority=resolved["priority"])
+                self._follow_demands(connection, now, *touched)
             return True
 
     def _reopen(self, connection: sa.Connection, now: float, sweep_id: int) -> None:
         self._move_sweep(connection, now, sweep_id, SweepState.RUNNING, only_from=ENDED_SWEEPS)
-
-    def _set_priority(self, connection: sa.Connection, now: float, sweep_id: int, priority: int) -> None:
-        mine = t.demands.c.sweep_id == sweep_id
-        self._follow_demands(connection, now, *self._change_demands(connection, mine, priority=priority))
 
     def _change_demands(self, connection: sa.Connection, which: sa.ColumnElement[bool], **values: int) -> list[int]:
         """Change these demands; the stage runs that are to follow them, in the order in which they are locked."""
