@@ -1,19 +1,20 @@
 """The demo faces and trainings of them, which the benchmarks of faces, words and figures share."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from t2f.checkpoint import load_tensors, save_tensors
 from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
-from t2f.errors import DataError
+from t2f.errors import CheckpointError, DataError
 from t2f.generate import Bundle, open_bundle, save_bundle
 from t2f.judge import JudgeOptions, load_judge, save_judge, train_judge
 from t2f.networks import FaceModel
 from t2f.settings import PRESETS, Settings, Value
-from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec, stage_keys
+from t2f.spec import RESOLUTIONS, StagePlan, StageSpec, TrainingSpec, stage_keys
 from t2f.train import ema_model
 from t2f.trainer import StageTrainer
 from t2f.trainfile import planned
@@ -22,6 +23,7 @@ CACHE = Path.home() / ".cache" / "t2f-benchmarks" / "faces"
 # What `demo_data` makes: for figures, and to see that a benchmark works.
 WHOLE = {"faces": 7000, "resolution": 64, "judge_steps": 1200}
 QUICK = {"faces": 1000, "resolution": 16, "judge_steps": 100}
+CHECKPOINT_SECONDS = 60.0
 CALIBRATION_STEPS = 16  # a multiple of usual penalty intervals
 
 
@@ -110,18 +112,40 @@ class Training:
 
 
 def train(spec: TrainingSpec, data: PreparedData) -> Training:
+    stages = list(stages_trained(spec, data))
+    return Training(spec=spec, cpu_seconds=tuple(seconds for _, _, seconds in stages), model=stages[-1][1])
+
+
+def stages_trained(
+    spec: TrainingSpec, data: PreparedData, folder: Path | None = None
+) -> Iterator[tuple[StageSpec, FaceModel, float]]:
+    """Each stage with its averaged model and its CPU seconds.
+
+    folder: where the states are kept, from which another call goes on.
+    """
     parent: dict[str, Tensor] | None = None
-    seconds = []
-    for stage in spec.stages():
-        begun = time.process_time()
+    for stage, key in zip(spec.stages(), stage_keys(spec.stages()), strict=True):
+        begun, spent = time.process_time(), 0.0
         trainer = StageTrainer(stage, data, parent=parent)
+        path = None if folder is None else folder / f"{stage.resolution}px.safetensors"
+        if path is not None and path.exists():
+            tensors, metadata = load_tensors(path)
+            if metadata["key"] != key:
+                raise CheckpointError(f"{path} is of another training; remove {folder}, or give another --cache")
+            trainer.load(tensors)
+            spent = metadata["cpu_seconds"]
+        saved = time.monotonic()
         while not trainer.position.is_finished:
             trainer.step()
             if trainer.position.step % 100 == 0:
                 trainer.take_curves()  # raises if the training has diverged
+            is_due = trainer.position.is_finished or time.monotonic() > saved + CHECKPOINT_SECONDS
+            if path is not None and is_due:
+                save_tensors(path, trainer.state(), {"key": key, "cpu_seconds": spent + time.process_time() - begun})
+                saved = time.monotonic()
         parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        seconds.append(time.process_time() - begun)
-    return Training(spec=spec, cpu_seconds=tuple(seconds), model=ema_model(stage, parent, len(data.vocabulary)))
+        seconds = spent + time.process_time() - begun
+        yield stage, ema_model(stage, parent, len(data.vocabulary)), seconds
 
 
 def demo_model(*, quick: bool = False) -> tuple[Bundle, PreparedData]:

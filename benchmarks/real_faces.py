@@ -18,8 +18,7 @@ of faces. The last line is a JSON list.
 import argparse
 import json
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,30 +29,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.demo import CACHE, QUICK, Recipe, demo_data, images_of, recipe_of, seconds_per_image
+from benchmarks.demo import CACHE, QUICK, Recipe, demo_data, images_of, recipe_of, seconds_per_image, stages_trained
 from benchmarks.faces import entry, interval
-from t2f.checkpoint import load_tensors, save_tensors, write_durably
-from t2f.data import PreparedData
+from t2f.checkpoint import write_durably
+from t2f.data import PreparedData, Split
 from t2f.device import configure
 from t2f.drawing import draw, draw_wall, noise
-from t2f.errors import CheckpointError, SpecError
+from t2f.errors import SpecError
 from t2f.judge import Judge, load_judge
 from t2f.metrics.colour import colour_distance
 from t2f.metrics.figures import Figure
 from t2f.metrics.nearest import small_pictures
 from t2f.metrics.wasserstein import laplacian_swd, pixel_distance
 from t2f.networks import FaceModel
-from t2f.pairs import caption_tokens, reference_pairs, right_captions
+from t2f.pairs import Pairs, caption_tokens, reference_pairs, right_captions
 from t2f.pictures import png_bytes, wall
 from t2f.reading import data_reader
 from t2f.settings import PRESETS
-from t2f.spec import RESOLUTIONS, StageSpec, TrainingSpec, stage_keys
-from t2f.train import ema_model
-from t2f.trainer import StageTrainer
+from t2f.spec import RESOLUTIONS, StageSpec
 from t2f.trainfile import planned
 
 BLOCKS = 5  # of faces, for intervals
-CHECKPOINT_SECONDS = 60.0
 QUICK_STEPS = 10  # of each stage
 CROSSED = 32  # captions and noises whose faces tell whose the variance is
 ROWS, COLUMNS = 8, 8  # of the samples
@@ -87,31 +83,6 @@ def plan_of(folder: Path, preset: str, recipe: Recipe, data: PreparedData, *, mi
     return images
 
 
-def trained(spec: TrainingSpec, data: PreparedData, folder: Path) -> Iterator[tuple[StageSpec, FaceModel, float]]:
-    """Each stage with its averaged model and its CPU seconds, from wherever an earlier call had come to."""
-    parent = None
-    for stage, key in zip(spec.stages(), stage_keys(spec.stages()), strict=True):
-        path = folder / f"{stage.resolution}px.safetensors"
-        trainer, spent = StageTrainer(stage, data, parent=parent), 0.0
-        if path.exists():
-            tensors, metadata = load_tensors(path)
-            if metadata["key"] != key:
-                raise CheckpointError(f"{path} is of another training; remove {folder}, or give another --cache")
-            trainer.load(tensors)
-            spent = metadata["cpu_seconds"]
-        begun, saved = time.process_time(), time.monotonic()
-        while not trainer.position.is_finished:
-            trainer.step()
-            if trainer.position.step % 100 == 0:
-                trainer.take_curves()  # raises if the training has diverged
-            if trainer.position.is_finished or time.monotonic() > saved + CHECKPOINT_SECONDS:
-                metadata = {"key": key, "cpu_seconds": spent + time.process_time() - begun}
-                save_tensors(path, trainer.state(), metadata)
-                saved = time.monotonic()
-        parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        yield stage, ema_model(stage, parent, len(data.vocabulary)), spent + time.process_time() - begun
-
-
 # Measuring
 
 
@@ -122,8 +93,15 @@ def distance(reals_N3RR: Tensor, fakes_N3RR: Tensor) -> float:
     return sum(levels.values()) / len(levels)
 
 
-def blocks(images_N3RR: Tensor) -> Sequence[Tensor]:
-    return images_N3RR.chunk(BLOCKS)
+def in_blocks(measured: Callable[[Tensor, Tensor], float], reals_N3RR: Tensor, fakes_N3RR: Tensor) -> list[float]:
+    return [measured(*pair) for pair in zip(reals_N3RR.chunk(BLOCKS), fakes_N3RR.chunk(BLOCKS), strict=True)]
+
+
+def shuffle_gaps(judge: Judge, images_N3RR: Tensor, split: Split, pairs: Pairs) -> list[float]:
+    """How much better the pairs' pictures fit their captions than wrong ones, for each block."""
+    fitting, other = (judge.embed_text(*caption_tokens(split, rows)) for rows in (pairs.caption_N, pairs.wrong_N))
+    gap_N = (judge.embed_all_images(images_N3RR) * (fitting - other)).sum(dim=1)
+    return [float(block.mean()) for block in gap_N.chunk(BLOCKS)]
 
 
 def photographs(data: PreparedData, resolution: int, count: int) -> tuple[Tensor, Tensor]:
@@ -149,15 +127,13 @@ def measure(
     pairs = reference_pairs(split, faces)
     fakes = draw(model, right_captions(split, pairs, reader), noise(model, "evaluation", faces))
     reals, _ = photographs(data, stage.resolution, faces)
-    fitting, other = (judge.embed_text(*caption_tokens(split, rows)) for rows in (pairs.caption_N, pairs.wrong_N))
-    gap_N = (judge.embed_all_images(fakes) * (fitting - other)).sum(dim=1)
     captions = [split.captions[caption] for caption in pairs.caption_N[:CROSSED]]
     crossed = draw_wall(model, reader, captions, CROSSED)
     return Told(
         cpu_seconds=cpu_seconds,
-        distance=[distance(*pair) for pair in zip(blocks(reals), blocks(fakes), strict=True)],
-        colour=[colour_distance(*pair) for pair in zip(blocks(reals), blocks(fakes), strict=True)],
-        shuffle_gap=[float(block.mean()) for block in gap_N.chunk(BLOCKS)],
+        distance=in_blocks(distance, reals, fakes),
+        colour=in_blocks(colour_distance, reals, fakes),
+        shuffle_gap=shuffle_gaps(judge, fakes, split, pairs),
         caption_share=caption_share(small_pictures(crossed).reshape(len(captions), CROSSED, -1)),
         wall_N3RR=draw_wall(model, reader, captions[:ROWS], COLUMNS),
     )
@@ -172,14 +148,12 @@ def print_floor(data: PreparedData, judge: Judge, resolution: int, faces: int) -
     """Photographs against other photographs, and the gap of the held-out photographs themselves."""
     pairs, split = reference_pairs(data.split("test"), faces), data.split("test")
     one, other = photographs(data, resolution, faces)
+    own = torch.from_numpy(split.images(resolution)[pairs.image_N])
     found = [
-        interval([measured(*pair) for pair in zip(blocks(one), blocks(other), strict=True)])
-        for measured in (distance, colour_distance)
+        interval(in_blocks(distance, one, other)),
+        interval(in_blocks(colour_distance, one, other)),
+        interval(shuffle_gaps(judge, own, split, pairs)),
     ]
-    fitting, wrong = (judge.embed_text(*caption_tokens(split, rows)) for rows in (pairs.caption_N, pairs.wrong_N))
-    own = judge.embed_all_images(torch.from_numpy(split.images(resolution)[pairs.image_N]))
-    gap_N = (own * (fitting - wrong)).sum(dim=1)
-    found.append(interval([float(block.mean()) for block in gap_N.chunk(BLOCKS)]))
     print_row(f"photographs, {resolution} px", "", found, "")
 
 
@@ -237,7 +211,7 @@ def main() -> None:
             images = plan_of(folder, preset, recipe, data, minutes=options.minutes)
         print(f"<!-- {preset}: {dict(zip(recipe.resolutions, images, strict=True))} images -->", flush=True)
         spent = 0.0
-        for stage, model, seconds in trained(recipe.spec(data, images=images, seed=0), data, folder):
+        for stage, model, seconds in stages_trained(recipe.spec(data, images=images, seed=0), data, folder):
             spent += seconds
             last[preset] = told = measure(stage, model, data, judge, faces=options.faces, cpu_seconds=spent)
             figures = [interval(values) for values in (told.distance, told.colour, told.shuffle_gap)]

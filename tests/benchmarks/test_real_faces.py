@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import real_faces
+from benchmarks import demo, real_faces
 from benchmarks.demo import recipe_of
 from t2f.settings import PRESETS
 from t2f.trainer import StageTrainer
@@ -28,8 +28,8 @@ def test_the_two_sets_of_photographs_share_none(tiny_data):
 def test_a_training_that_was_broken_off_goes_on_to_the_same_weights(tiny_data, tmp_path, monkeypatch):
     recipe = recipe_of({**PRESETS["small"], "network.feature_base": 64, "network.feature_max": 16}, 8)
     spec = recipe.spec(tiny_data, images=(160, 160), seed=0)
-    whole = [model.state_dict() for _, model, _ in real_faces.trained(spec, tiny_data, tmp_path / "whole")]
-    monkeypatch.setattr(real_faces, "CHECKPOINT_SECONDS", 0.0)
+    whole = [model.state_dict() for _, model, _ in demo.stages_trained(spec, tiny_data, tmp_path / "whole")]
+    monkeypatch.setattr(demo, "CHECKPOINT_SECONDS", 0.0)
     step = StageTrainer.step
 
     def step_and_stop(trainer):
@@ -39,7 +39,7 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_weights(tiny_data, t
 
     monkeypatch.setattr(StageTrainer, "step", step_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        list(real_faces.trained(spec, tiny_data, tmp_path / "broken"))
+        list(demo.stages_trained(spec, tiny_data, tmp_path / "broken"))
     begun = []
 
     def counted_step(trainer):
@@ -47,7 +47,7 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_weights(tiny_data, t
         step(trainer)
 
     monkeypatch.setattr(StageTrainer, "step", counted_step)
-    again = [model.state_dict() for _, model, _ in real_faces.trained(spec, tiny_data, tmp_path / "broken")]
+    again = [model.state_dict() for _, model, _ in demo.stages_trained(spec, tiny_data, tmp_path / "broken")]
     assert begun[0] == (8, 4), "neither the first stage nor what was saved of the second is trained again"
     for one, other in zip(whole, again, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)

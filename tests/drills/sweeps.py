@@ -34,6 +34,22 @@ parameters:
 probe: {captions: [long pink hair, dark skin], seeds: 2, images: 16}
 checkpoint: {seconds: 0.3}
 """
+ONE = """
+name: one
+data: {dataset: tiny}
+preset: small
+seed: %(seed)d
+stages: {resolutions: [4], images: [%(images)d], batch: 8}
+parameters:
+  text.hidden: 16
+  network.latent: 24
+  network.conditioning: 12
+  network.feature_base: 128
+  network.feature_max: 16
+resources: {%(resources)s}
+probe: {captions: [long pink hair, dark skin], seeds: 2, images: 16}
+checkpoint: {seconds: 0.3}
+"""
 
 
 def new_home(source: Path, path: Path) -> Home:
@@ -45,12 +61,20 @@ def new_home(source: Path, path: Path) -> Home:
 
 
 def submit(home: Home, *, first: int = 160, second: int = 160) -> Sweep:
-    text = SWEEP % {"first": first, "second": second}
+    return _submit(home, SWEEP % {"first": first, "second": second}, "drill")
+
+
+def submit_one(home: Home, name: str, *, seed: int, images: int, resources: str) -> Sweep:
+    """A sweep of one trial of one stage. resources: what stands in the braces of the sweep file."""
+    return _submit(home, ONE % {"seed": seed, "images": images, "resources": resources}, name)
+
+
+def _submit(home: Home, text: str, name: str) -> Sweep:
     data = PreparedData.open(home.data / "tiny")
     resolved = read_sweep(Section(parse_yaml(text, source="drill"), "drill"), Path()).resolve(data, load_judge(data)[1])
     database = home.create()
-    submitting.submit_sweep(Store(database), resolved, name="drill", submitted=text, data_name="tiny")
-    sweep = reads.sweep(database, "drill")
+    submitting.submit_sweep(Store(database), resolved, name=name, submitted=text, data_name="tiny")
+    sweep = reads.sweep(database, name)
     database.close()
     return sweep
 

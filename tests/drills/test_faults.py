@@ -50,6 +50,13 @@ class Scheduler:
         self.process.kill()
         self.process.wait()
 
+    def close(self) -> None:
+        """End it, however far it is."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.kill()
+        self.log.close()
+
     def wait(self, seconds: float = 240) -> None:
         """Until it ends by itself; its log is shown if it does not end well."""
         try:
@@ -66,10 +73,7 @@ def schedulers(place: Home) -> Iterator[list[Scheduler]]:
     started: list[Scheduler] = []
     yield started
     for one in started:
-        if one.process.poll() is None:
-            one.process.terminate()
-            one.kill()
-        one.log.close()
+        one.close()
 
 
 def until(condition, seconds: float = 120.0):

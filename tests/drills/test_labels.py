@@ -5,37 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import commands, reads, submitting, waiting
+from scheduler import commands, reads, waiting
 from scheduler.home import Home
 from scheduler.reads import Sweep
 from scheduler.states import SweepState
 from scheduler.store import Store
-from scheduler.sweepfile import read_sweep
-from t2f.data import PreparedData
-from t2f.judge import load_judge
-from t2f.trainfile import Section
-from t2f.yamlfile import parse_yaml
-from tests.drills.sweeps import new_home, outcomes
+from tests.drills.sweeps import new_home, outcomes, submit_one
 from tests.drills.test_faults import Scheduler, busy_worker, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-SWEEP = """
-name: labels
-data: {dataset: tiny}
-preset: small
-seed: %(seed)d
-stages: {resolutions: [4], images: [%(images)d], batch: 8}
-parameters:
-  text.hidden: 16
-  network.latent: 24
-  network.conditioning: 12
-  network.feature_base: 128
-  network.feature_max: 16
-resources: {labels: {pool: %(pool)s}, priority: %(priority)d}
-probe: {captions: [long pink hair, dark skin], seeds: 2, images: 16}
-checkpoint: {seconds: 0.3}
-"""
 
 
 @pytest.fixture
@@ -54,19 +32,11 @@ def scheduler(place: Home) -> Iterator[Callable[..., Scheduler]]:
 
     yield do
     for one in started:
-        if one.process.poll() is None:
-            one.process.terminate()
-            one.kill()
-        one.log.close()
+        one.close()
 
 
 def submit(home: Home, name: str, *, pool: str, seed: int, priority: int = 50, images: int = 80) -> Sweep:
-    text = SWEEP % {"seed": seed, "pool": pool, "priority": priority, "images": images}
-    data = PreparedData.open(home.data / "tiny")
-    resolved = read_sweep(Section(parse_yaml(text, source="drill"), "drill"), Path()).resolve(data, load_judge(data)[1])
-    database = home.create()
-    submitting.submit_sweep(Store(database), resolved, name=name, submitted=text, data_name="tiny")
-    return reads.sweep(database, name)
+    return submit_one(home, name, seed=seed, images=images, resources=f"labels: {{pool: {pool}}}, priority: {priority}")
 
 
 def test_the_sweep_whose_labels_the_workers_have_is_trained_and_the_other_tells_why_it_waits(
