@@ -19,7 +19,10 @@ MakeBundle = Callable[[Sweep, Trial, StageRun, sa.Row], tuple[str, str]]
 
 
 def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked | None:
-    """Give the alias `best` of this sweep to its best trial's model; None where nothing is ranked yet."""
+    """Give the alias `best` of this sweep to its best trial's model; None where nothing is ranked yet.
+
+    UserError where the bundle cannot be written (a full disk, a damaged checkpoint): it says how it is made later.
+    """
     database = store.database
     ranked = reads.ranking(database, sweep)
     if not ranked:
@@ -32,7 +35,14 @@ def promote_best(store: Store, sweep: Sweep, make_bundle: MakeBundle) -> Ranked 
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
     run = next(run for run in path if run.id == model.stage_run_id)
     trial = next(trial for trial in reads.trials(database, sweep.id) if trial.id == model.trial_id)
-    uri, sha256 = make_bundle(sweep, trial, run, reads.sealed_checkpoint(database, run.id))
+    try:
+        uri, sha256 = make_bundle(sweep, trial, run, reads.sealed_checkpoint(database, run.id))
+    except (OSError, UserError) as error:
+        name = f"{trial.name}@{run.resolution}"
+        raise UserError(
+            f"the best model, {name}, could not be written: {error}; "
+            f"once that is mended, make it with `t2f promote {name}`"
+        ) from error
     store.register_model(
         name=sweep.name,
         trial_id=trial.id,

@@ -29,6 +29,7 @@ from scheduler.reads import StageRun, Sweep, Trial
 from scheduler.states import WorkerState
 from scheduler.store import Store
 from t2f.data import prepared_key
+from t2f.errors import UserError
 from workers.actor import WorkerSettings
 from workers.cluster import available_gpus
 from workers.pool import Ended, WorkerPool
@@ -107,11 +108,10 @@ class Runner:
         for sweep in reads.open_sweeps(self._database):
             if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
-            promote = partial(promoting.promote_best, self._store, sweep, self._make_bundle)
+            promote = partial(self._promote, sweep)
             if settling.settle(self._store, sweep, promote=promote):
                 # In this order: killed in between, the next scheduler finds the sweep open and does both.
-                promote()
-                settling.end_sweep(self._store, sweep)
+                settling.end_sweep(self._store, sweep, fault=promote())
         self._dispatch()
         if has_chores:
             self._preempt()
@@ -131,6 +131,15 @@ class Runner:
 
     def _data_folder(self, sweep: Sweep) -> Path:
         return self._settings.home / "data" / sweep.data_name
+
+    def _promote(self, sweep: Sweep) -> str | None:
+        """Make the sweep's best trial its model; what kept that from being done, since other sweeps must go on."""
+        try:
+            promoting.promote_best(self._store, sweep, self._make_bundle)
+        except UserError as error:
+            log.warning("sweep %s: %s", sweep.name, error)
+            return str(error)
+        return None
 
     def _make_bundle(self, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: Row) -> tuple[str, str]:
         return make_model_bundle(Home(path=self._settings.home), sweep, trial, run, checkpoint)

@@ -288,18 +288,20 @@ def pause_changed_data(store: Store, sweep: Sweep, data_key: str | None) -> bool
     return True
 
 
-def end_sweep(store: Store, sweep: Sweep) -> None:
+def end_sweep(store: Store, sweep: Sweep, *, fault: str | None = None) -> None:
     """Mark a settled sweep as complete, as stopped, or as failed where no trial came to a result.
 
-    A sweep that was given another trial meanwhile is left open.
+    A sweep that was given another trial meanwhile is left open. fault: what a person is to mend although it ended.
     """
     states = set(reads.trial_counts(store.database, sweep.id))
     spent = reads.sweep(store.database, sweep.name).spent
+    error = None
     if spent is not None and states - {TrialState.COMPLETE}:
-        store.end_sweep(sweep.id, SweepState.STOPPED, error=f"the budget: {spent}")
+        state, error = SweepState.STOPPED, f"the budget: {spent}"
     elif states & {TrialState.COMPLETE, TrialState.PRUNED} or not states:
-        store.end_sweep(sweep.id, SweepState.COMPLETE)
+        state = SweepState.COMPLETE
     elif states == {TrialState.CANCELED}:
-        store.end_sweep(sweep.id, SweepState.CANCELED)
+        state = SweepState.CANCELED
     else:
-        store.end_sweep(sweep.id, SweepState.FAILED, error="no trial came to a result; see its trials")
+        state, error = SweepState.FAILED, "no trial came to a result; see its trials"
+    store.end_sweep(sweep.id, state, error=error, fault=fault)

@@ -234,10 +234,12 @@ class SweepWrites(TreeWrites):
                 ends[trial.id] = TrialState.PRUNED if trial.sealed else TrialState.CANCELED
         self._move_trials(connection, now, ends, reason)
 
-    def end_sweep(self, sweep_id: int, state: SweepState, *, error: str | None = None) -> bool:
+    def end_sweep(
+        self, sweep_id: int, state: SweepState, *, error: str | None = None, fault: str | None = None
+    ) -> bool:
         """End a sweep of which no trial is open; False where one is, since somebody added it meanwhile.
 
-        One that was stopped ends as stopped, with the reason it was stopped for.
+        One that was stopped ends as stopped, with the reason it was stopped for. fault: said beside the error.
         """
         with self._transaction() as (connection, now):
             sweep = connection.execute(locked(sa.select(t.sweeps).where(t.sweeps.c.id == sweep_id))).one()
@@ -248,6 +250,7 @@ class SweepWrites(TreeWrites):
                 return False
             if sweep.state == SweepState.STOPPING:
                 state, error = SweepState.STOPPED, sweep.error
+            error = "; ".join(filter(None, (error, fault))) or None
             return self._move_sweep(connection, now, sweep_id, state, error=error)
 
     def edit_sweep(

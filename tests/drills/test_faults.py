@@ -12,19 +12,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from scheduler import commands, model_reads, reads
+from scheduler.cli import app
 from scheduler.home import Home
 from scheduler.judgement import judge_sweep
 from scheduler.states import SweepState, TrialState
 from scheduler.store import Store
 from t2f.checkpoint import file_sha256
 from t2f.generate import open_bundle
-from tests.drills.sweeps import new_home, outcomes, submit, undisturbed_weights, weights
+from tests.drills.sweeps import new_home, outcomes, submit, submit_one, undisturbed_weights, weights
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
+SWEEPS = {"blocked": 80, "other": 160}  # images
 
 
 @pytest.fixture
@@ -231,3 +234,25 @@ def test_a_sweep_whose_data_is_replaced_waits_until_it_is_back(place, schedulers
     schedulers[0].wait()
     assert reads.sweep(database, "drill").state == SweepState.COMPLETE
     assert set(outcomes(database, sweep)) == {"done"}
+
+
+def test_a_best_model_that_cannot_be_written_stops_neither_its_sweep_nor_another(place, schedulers):
+    blocked, other = (submit_one(place, name, seed=0, images=images, resources="") for name, images in SWEEPS.items())
+    in_the_way = place.files / "models" / blocked.name
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where a folder should be")
+    schedulers.append(Scheduler(place))
+    schedulers[0].wait()
+    database = place.open()
+    found = reads.sweep(database, blocked.name)
+    assert found.state == SweepState.COMPLETE
+    assert "could not be written" in found.error
+    assert "`t2f promote blocked/T0@4`" in found.error
+    assert model_reads.find_model(database, blocked.name, "best") is None
+    assert reads.sweep(database, other.name).error is None
+    assert model_reads.find_model(database, other.name, "best") is not None
+    in_the_way.unlink()
+    done = CliRunner().invoke(app, ["promote", "blocked/T0@4", "--home", str(place.path)])
+    assert done.exit_code == 0, done.output
+    model = model_reads.find_model(database, blocked.name, "champion")
+    assert file_sha256(place.files / model.uri) == model.sha256

@@ -165,6 +165,26 @@ def test_the_best_trial_becomes_the_model_once(store, submit, worker):
     assert model_reads.find_model(store.database, sweep.name, "best").uri == "models/5"
 
 
+def test_a_best_model_that_cannot_be_written_says_how_it_is_made_later(store, submit, worker):
+    sweep = submit()
+
+    def make_bundle(*_):
+        raise OSError(28, "No space left on device", "/models/s")
+
+    while not settling.settle(store, sweep):
+        work_off(store, worker, scores)
+    with pytest.raises(UserError) as caught:
+        promoting.promote_best(store, sweep, make_bundle)
+    assert str(caught.value) == (
+        "the best model, s/T5@16, could not be written: [Errno 28] No space left on device: '/models/s'; "
+        "once that is mended, make it with `t2f promote s/T5@16`"
+    )
+    settling.end_sweep(store, sweep, fault=str(caught.value))
+    ended = reads.sweep(store.database, "s")
+    assert (ended.state, ended.error) == (SweepState.COMPLETE, str(caught.value))
+    assert not ended.is_open
+
+
 def test_a_new_best_is_promoted_while_the_sweep_runs_and_no_other(store, submit, worker):
     sweep = submit(NO_STOPPING)
     given = iter([0.5, 0.4, 0.7, 0.7, 0.6])  # of the last stage, one trial after another
