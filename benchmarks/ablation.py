@@ -26,7 +26,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, Recipe, demo_data, images_of, recipe_of, seconds_per_image, train
-from benchmarks.faces import Measured, entry, interval, measure, numbers
+from benchmarks.faces import Measured, interval, measure, numbers
+from benchmarks.goals import figure_entry
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.settings import PRESETS, Value
@@ -113,7 +114,7 @@ def entries(results: Sequence[Mapping[str, Any]], title: str) -> list[dict[str, 
             continue
         differences = [ours - theirs for ours, theirs in zip(small["share"], result["share"], strict=True)]
         goal = f"{title}: attributes right, small minus {result['row']}"
-        found.append(entry(goal, 0.0, interval(differences), len(differences), "higher"))
+        found.append(figure_entry(goal, 0.0, interval(differences), len(differences), "higher"))
     return found
 
 

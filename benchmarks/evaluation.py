@@ -22,13 +22,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 # No thread that waits spinning: read when torch is imported.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import torch
 
+from benchmarks.goals import entry
 from benchmarks.protocol import convolution_rate
 from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
 from t2f.errors import DataError
@@ -104,20 +104,6 @@ def measure(data: PreparedData, *, resolution: int, num_images: int) -> list[Tim
     return [first, again, timed("stage end", lambda: evaluate(model, reference=reference, **given))]
 
 
-def entry(found: Timed, title: str, rate: float) -> dict[str, Any]:
-    return {
-        "goal": f"{title}, {found.name}: seconds",
-        "target": GOAL_SECONDS,
-        "measured": round(found.wall, 1),
-        "low": round(found.wall, 1),
-        "high": round(found.wall, 1),
-        "n": 1,
-        "cpu_seconds": round(found.cpu, 1),
-        "convolution_gflops_one_thread": round(rate / 1e9, 1),
-        "better": "lower",
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="16 px, 300 faces, under a minute")
@@ -133,7 +119,12 @@ def main() -> None:
     print(f"{num_images} faces of {resolution} px, {options.threads} threads; {speed}", flush=True)
     found = measure(data, resolution=resolution, num_images=num_images)
     title = f"evaluation of {num_images} faces at {resolution} px"
-    print(json.dumps([entry(one, title, rate) for one in found]))
+    beside = {"convolution_gflops_one_thread": round(rate / 1e9, 1)}
+    goals = [
+        entry(f"{title}, {one.name}: seconds", GOAL_SECONDS, one.wall, "lower", cpu_seconds=round(one.cpu, 1), **beside)
+        for one in found
+    ]
+    print(json.dumps(goals))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from benchmarks.demo import (
     seconds_per_image,
     train,
 )
+from benchmarks.goals import figure_entry
 from t2f.data import PreparedData, Split
 from t2f.device import configure
 from t2f.drawing import draw, noise
@@ -221,17 +222,12 @@ def goal_entries(measured: Sequence[Measured], title: str, minutes: float) -> li
     entries = []
     for name, target in shares.items():
         everywhere = over_seeds([one.evaluation.metrics[f"attribute_{name}"] for one in measured])
-        entries.append(entry(f"{title}: {name} right", target, everywhere, len(measured), "higher"))
+        entries.append(figure_entry(f"{title}: {name} right", target, everywhere, len(measured), "higher"))
         if name in SAID:
             said = over_seeds([one.said[name] for one in measured])
-            entries.append(entry(f"{title}: {name} right where said", target, said, len(measured), "higher"))
+            entries.append(figure_entry(f"{title}: {name} right where said", target, said, len(measured), "higher"))
     ratio = over_seeds([one.distance for one in measured])
-    return [*entries, entry(f"{title}: SWD over its floor", distance, ratio, len(measured), "lower")]
-
-
-def entry(goal: str, target: float, figure: Figure, n: int, better: str) -> dict[str, Any]:
-    numbers = {"measured": figure.value, "low": figure.low, "high": figure.high}
-    return {"goal": goal, "target": target, **{k: round(v, 4) for k, v in numbers.items()}, "n": n, "better": better}
+    return [*entries, figure_entry(f"{title}: SWD over its floor", distance, ratio, len(measured), "lower")]
 
 
 def print_table(measured: Sequence[Measured], data: PreparedData, num_images: int) -> None:
@@ -271,7 +267,7 @@ def print_table(measured: Sequence[Measured], data: PreparedData, num_images: in
 def quick_entries(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """Seconds of training teach the hair's colour better than chance (1 in 8), and no more."""
     found = over_seeds([one.evaluation.metrics["attribute_hair_colour"] for one in measured])
-    return [entry("quick: hair colour right", 0.25, found, len(measured), "higher")]
+    return [figure_entry("quick: hair colour right", 0.25, found, len(measured), "higher")]
 
 
 def samples_png(measured: Measured, data: PreparedData, num_images: int) -> bytes:

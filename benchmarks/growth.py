@@ -33,7 +33,8 @@ from benchmarks.demo import (
     seconds_per_image,
     train,
 )
-from benchmarks.faces import Measured, entry, interval, measure, numbers
+from benchmarks.faces import Measured, interval, measure, numbers
+from benchmarks.goals import figure_entry
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.settings import PRESETS
@@ -114,10 +115,10 @@ def main() -> None:
         both = zip(*(shares(found[way][place], "attribute_share") for way in ways), strict=True)
         difference = interval([ours - theirs for ours, theirs in both])
         goal = f"{where}: attributes right, grown minus from scratch"
-        entries.append(entry(goal, 0.0, difference, len(options.seeds), "higher"))
+        entries.append(figure_entry(goal, 0.0, difference, len(options.seeds), "higher"))
         both = zip(*(distances(found[way][place]) for way in ways), strict=True)
         ratio = interval([ours / theirs for ours, theirs in both])
-        entries.append(entry(f"{where}: SWD, grown over from scratch", 1.0, ratio, len(options.seeds), "lower"))
+        entries.append(figure_entry(f"{where}: SWD, grown over from scratch", 1.0, ratio, len(options.seeds), "lower"))
     print(json.dumps(entries))
 
 

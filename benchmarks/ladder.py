@@ -36,6 +36,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.demo import demo_model, train
+from benchmarks.goals import entry
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.drawing import draw, noise
@@ -173,18 +174,15 @@ class Step:
         return bool(self.gates) or (self.lost is not None and self.lost > 0.975)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "goal": f"ladder, {self.name}: loses or is kept out",
-            "target": 1,
-            "measured": int(self.is_held),
-            "low": int(self.is_held),
-            "high": int(self.is_held),
-            "n": 1,
-            "score": [round(bound, 4) for bound in (self.score.low, self.score.value, self.score.high)],
-            "loses with": None if self.lost is None else round(self.lost, 4),
-            "closed_gates": list(self.gates),
-            "better": "higher",
-        }
+        return entry(
+            f"ladder, {self.name}: loses or is kept out",
+            1,
+            int(self.is_held),
+            "higher",
+            score=[round(bound, 4) for bound in (self.score.low, self.score.value, self.score.high)],
+            loses_with=None if self.lost is None else round(self.lost, 4),
+            closed_gates=list(self.gates),
+        )
 
 
 def climb(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, images_of, recipe_of, seconds_per_image, train
 from benchmarks.faces import numbers
+from benchmarks.goals import entry
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.drawing import draw, noise
@@ -103,8 +104,7 @@ def main() -> None:
             for size in sets
         },
     }
-    entry = {"target": 1.0, "low": None, "high": None, "n": 1, "better": "lower"}
-    print(json.dumps([{"goal": goal, "measured": round(value, 3), **entry} for goal, value in figures.items()]))
+    print(json.dumps([entry(goal, 1.0, value, "lower") for goal, value in figures.items()]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.demo import demo_model
+from benchmarks.goals import entry
 from t2f import photofit
 from t2f.data import PreparedData
 from t2f.generate import Bundle, open_bundle
@@ -76,11 +77,10 @@ def compare(bundle: Bundle, data: PreparedData, witnesses: int, *, own: bool) ->
     return rows, others
 
 
-def entry(goal: str, target: float, values: list[float]) -> dict[str, object]:
+def mean_entry(goal: str, target: float, values: list[float]) -> dict[str, object]:
     """The mean with its 95 % interval."""
     mean, half = statistics.mean(values), 1.96 * statistics.stdev(values) / len(values) ** 0.5
-    measured = {"measured": round(mean, 3), "low": round(mean - half, 3), "high": round(mean + half, 3)}
-    return {"goal": goal, "target": target, **measured, "n": len(values), "better": "higher"}
+    return entry(goal, target, mean, "higher", low=mean - half, high=mean + half, n=len(values))
 
 
 def main() -> None:
@@ -106,8 +106,8 @@ def main() -> None:
         print(f"{statistics.mean(others):.1f}", flush=True)
         nearer = [other - row[-1] for row, other in zip(rows, others, strict=True)]
         wins = [float(difference > 0) for difference in nearer]
-        entries.append(entry(f"{name}: grey levels nearer than the nearest random face", 0.0, nearer))
-        entries.append(entry(f"{name}: witnesses who end nearer", 0.5, wins))
+        entries.append(mean_entry(f"{name}: grey levels nearer than the nearest random face", 0.0, nearer))
+        entries.append(mean_entry(f"{name}: witnesses who end nearer", 0.5, wins))
     print(json.dumps(entries))
 
 

@@ -30,7 +30,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.demo import CACHE, QUICK, Recipe, demo_data, images_of, recipe_of, seconds_per_image, stages_trained
-from benchmarks.faces import entry, interval
+from benchmarks.faces import interval
+from benchmarks.goals import figure_entry
 from t2f.checkpoint import write_durably
 from t2f.data import PreparedData, Split
 from t2f.device import configure
@@ -166,11 +167,11 @@ def entries(told: dict[str, Told], where: str) -> list[dict]:
         "colour distance": [mine / its for mine, its in zip(ours.colour, theirs.colour, strict=True)],
     }
     found = [
-        entry(f"{where}: {name}, {one} over {other}", 1.0, interval(values), BLOCKS, "lower")
+        figure_entry(f"{where}: {name}, {one} over {other}", 1.0, interval(values), BLOCKS, "lower")
         for name, values in ratios.items()
     ]
     gaps = [mine - its for mine, its in zip(ours.shuffle_gap, theirs.shuffle_gap, strict=True)]
-    found.append(entry(f"{where}: shuffle gap, {one} minus {other}", 0.0, interval(gaps), BLOCKS, "higher"))
+    found.append(figure_entry(f"{where}: shuffle gap, {one} minus {other}", 0.0, interval(gaps), BLOCKS, "higher"))
     return found
 
 

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.goals import entry
+
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = 4
 
@@ -106,11 +108,6 @@ def compared(database: Sqlite | Postgres, trials: int) -> dict[str, float]:
 
 
 # What was aimed at
-
-
-def entry(goal: str, target: float, measured: float, better: str) -> dict[str, Any]:
-    value = round(measured, 4)
-    return {"goal": goal, "target": target, "measured": value, "low": value, "high": value, "n": 1, "better": better}
 
 
 def entries(name: str, found: Mapping[str, float], *, most: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.scheduler import entry
+from benchmarks.goals import entry
 from workers.environment import prepare_environment
 
 WORKERS = 2

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, train
-from benchmarks.faces import entry
+from benchmarks.goals import figure_entry
 from scheduler.comparing import spearman_figure
 from t2f.data import PreparedData
 from t2f.device import configure
@@ -138,7 +138,7 @@ def correlation(runs: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     figure = spearman_figure(*np.array(pairs).T) if len(pairs) >= 3 else None
     if figure is None:
         return None
-    return entry(f"Spearman of {name} and attributes right, {figure.note}", GOAL, figure, len(pairs), "higher")
+    return figure_entry(f"Spearman of {name} and attributes right, {figure.note}", GOAL, figure, len(pairs), "higher")
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data
-from benchmarks.faces import entry, interval, numbers
+from benchmarks.faces import interval, numbers
+from benchmarks.goals import figure_entry
 from benchmarks.sweeping import Bench, Ran, bench_on
 from t2f.spec import RESOLUTIONS
 
@@ -157,11 +158,11 @@ def entries(found: Sequence[Mapping[str, Ran]]) -> list[dict[str, Any]]:
         ahead = [best(one[way])["value"] - best(one["grid"])["low"] for one in found]
         shares = [compute(one[way], costs) / compute(one["grid"], costs) for one in found]
         made.append(
-            entry(
+            figure_entry(
                 f"{way}: best score minus the lower end of the grid's best", 0.0, interval(ahead), len(found), "higher"
             )
         )
-        made.append(entry(f"{way}: compute, share of the grid's", SHARE, interval(shares), len(found), "lower"))
+        made.append(figure_entry(f"{way}: compute, share of the grid's", SHARE, interval(shares), len(found), "lower"))
     return made
 
 

@@ -27,6 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data
+from benchmarks.goals import entry
 from benchmarks.sweeping import Bench, Ran, bench_on
 from scheduler.states import TrialState
 from t2f.spec import RESOLUTIONS
@@ -95,30 +96,11 @@ def entries(plan: str, case: str, shared: Ran, unshared: Ran) -> list[dict[str, 
         f"{end_to_end:.2f} |",
         flush=True,
     )
-    common = {"low": None, "high": None, "n": 1}
     where = f"{plan} plan, {case}"
     return [
-        {
-            "goal": f"{where}: |measured / predicted saving - 1|",
-            "target": 0.05,
-            "measured": round(abs(saving / foretold - 1), 4),
-            "better": "lower",
-            **common,
-        },
-        {
-            "goal": f"{where}: device time saved, times",
-            "target": 1.0,
-            "measured": round(saving, 3),
-            "better": "higher",
-            **common,
-        },
-        {
-            "goal": f"{where}: end to end, times",
-            "target": 1.0,
-            "measured": round(end_to_end, 3),
-            "better": "higher",
-            **common,
-        },
+        entry(f"{where}: |measured / predicted saving - 1|", 0.05, abs(saving / foretold - 1), "lower"),
+        entry(f"{where}: device time saved, times", 1.0, saving, "higher"),
+        entry(f"{where}: end to end, times", 1.0, end_to_end, "higher"),
     ]
 
 
@@ -136,8 +118,7 @@ def run_plan(plan: str, bench: PlanBench, stages: int) -> list[dict[str, Any]]:
         found += entries(plan, "grid from the third stage on", shared, alone)
         same = same and weights(shared) == weights(alone)
     found += entries(plan, "ASHA from the second stage on", bench.run("asha", first=second, stopping="asha"), alone)
-    bits = {"measured": int(same), "target": 1, "better": "higher", "low": None, "high": None, "n": 1}
-    return [*found, {"goal": f"{plan} plan: same bits as without sharing", **bits}]
+    return [*found, entry(f"{plan} plan: same bits as without sharing", 1, int(same), "higher")]
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.goals import rounds_entry
 from scheduler import asking, reads
 from scheduler import tables as t
 from scheduler.database import open_database, sqlite_url
@@ -192,17 +193,8 @@ def main() -> None:
             f"| {method} | {what} | {first:.3f} | {median:.3f} | {slowest:.3f} | {statistics.median(cpu):.3f} |",
             flush=True,
         )
-        figures.append(
-            {
-                "goal": f"seconds of a suggestion of {method}, {what}, {count} trials told",
-                "measured": round(median, 4),
-                "target": TARGET_SECONDS,
-                "low": round(min(others), 4),
-                "high": round(slowest, 4),
-                "n": len(others),
-                "better": "lower",
-            }
-        )
+        goal = f"seconds of a suggestion of {method}, {what}, {count} trials told"
+        figures.append(rounds_entry(goal, TARGET_SECONDS, others, "lower"))
     print(json.dumps(figures))
 
 

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.goals import rounds_entry
 from t2f.data import PreparedData, PrepareOptions, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,15 +65,7 @@ class Figure:
     better: str = "higher"
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "goal": self.goal,
-            "target": self.target,
-            "measured": round(statistics.median(self.values), 4),
-            "low": round(min(self.values), 4),
-            "high": round(max(self.values), 4),
-            "n": len(self.values),
-            "better": self.better,
-        }
+        return rounds_entry(self.goal, self.target, self.values, self.better)
 
 
 class Side:

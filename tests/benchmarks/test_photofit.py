@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.photofit import FACES, GENERATIONS, compare, entry
+from benchmarks.photofit import FACES, GENERATIONS, compare, mean_entry
 from t2f.generate import open_bundle
 from tests.t2f.helpers import write_bundle
 
@@ -18,6 +18,6 @@ def test_witnesses_never_get_farther_away(tiny_data, tmp_path, own):
 
 
 def test_figures_are_means_with_intervals():
-    found = entry("nearer", 0.0, [1.0, 2.0, 3.0])
+    found = mean_entry("nearer", 0.0, [1.0, 2.0, 3.0])
     assert (found["measured"], found["n"]) == (2.0, 3)
     assert found["low"] == pytest.approx(2 - 1.96 / 3**0.5, abs=1e-3)
