@@ -4,16 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scheduler.growing import Parent, is_possible
+from scheduler.growing import Parent, differing
 from scheduler.search.ranges import draw
 from scheduler.space import Parameter, SearchSpace
 from scheduler.store.rows import NewTrial
 from t2f.errors import SpecError
 from t2f.settings import Value
-from t2f.spec import digest
 from t2f.trainfile import Section
-
-TRIES = 20  # draws before a branch is given up as one that differs in nothing
 
 
 def read_branch(file: Section, parameters: Sequence[Parameter], first: int, method: str) -> int:
@@ -53,26 +50,16 @@ def branches(space: SearchSpace, prefix: Parent, *, after: int, count: int) -> l
     resolutions = space.plan.resolutions
     following = resolutions[resolutions.index(after) + 1]
     late = late_at(space, following)
-    found: list[NewTrial] = []
-    seen = [_values(late, prefix.parameters)]
-    for number in range(1, count + 1):
-        random = np.random.default_rng(int(digest([space.seed, prefix.number, following, number])[:16], 16))
-        for _ in range(TRIES):
-            parameters = _drawn(space, prefix, following, random)
-            trial = NewTrial(
-                parameters=parameters,
-                origin="branch",
-                attributes={
-                    "parent": prefix.number,
-                    "passes": after,
-                    **({"deviation": deviation} if (deviation := prefix.deviation.to_json()) else {}),
-                },
-            )
-            if _values(late, parameters) not in seen and is_possible(space, trial):
-                seen.append(_values(late, parameters))
-                found.append(trial)
-                break
-    return found
+    deviation = prefix.deviation.to_json()
+    attributes = {"parent": prefix.number, "passes": after, **({"deviation": deviation} if deviation else {})}
+
+    def branch(random: np.random.Generator) -> tuple[NewTrial, list[Value | None]]:
+        parameters = _drawn(space, prefix, following, random)
+        trial = NewTrial(parameters=parameters, origin="branch", attributes=attributes)
+        return trial, _values(late, parameters)
+
+    seeds = [[space.seed, prefix.number, following, number] for number in range(1, count + 1)]
+    return differing(space, seeds, branch, seen=_values(late, prefix.parameters))
 
 
 def _drawn(space: SearchSpace, prefix: Parent, following: int, random: np.random.Generator) -> dict[str, Value]:

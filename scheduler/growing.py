@@ -4,7 +4,7 @@ At each stage's end the best stage runs are kept, and each goes on in several wa
 stages to come. So the children train nothing again: their early stages are their parent's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from t2f.spec import digest
 from t2f.trainfile import Section, StagesSection
 
 PRESETS = ("beam", "pbt")
-TRIES = 20  # draws of a child's settings before it is given up as one that differs in nothing
+TRIES = 20  # draws of a trial's settings before it is given up as one that differs in nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,22 +163,33 @@ def children(policy: Growing, space: SearchSpace, parent: Parent, *, after: int,
 
     Fewer where the space has no more to offer. They depend on nothing but the sweep's seed, the parent and the stage.
     """
-    found: list[NewTrial] = []
-    seen = [parent.settings]
-    for number in range(count):
-        random = np.random.default_rng(int(digest([space.seed, "grow", parent.number, after, number])[:16], 16))
-        for settings in _attempts(policy, space, parent, random):
-            child = _child(space, parent, settings, after)
-            if settings not in seen and is_possible(space, child):
-                seen.append(settings)
-                found.append(child)
+
+    def child(random: np.random.Generator) -> tuple[NewTrial, dict[str, Value]]:
+        settings = explored(policy, space.parameters, parent.settings, random)
+        return _child(space, parent, settings, after), settings
+
+    seeds = [[space.seed, "grow", parent.number, after, number] for number in range(count)]
+    return differing(space, seeds, child, seen=parent.settings)
+
+
+def differing(
+    space: SearchSpace,
+    seeds: Sequence[list[int | str]],
+    draw_trial: Callable[[np.random.Generator], tuple[NewTrial, Any]],
+    *,
+    seen: Any,
+) -> list[NewTrial]:
+    """A trial for each seed, with settings unlike `seen` and each other's; none for one that finds nothing new."""
+    known, found = [seen], []
+    for seed in seeds:
+        random = np.random.default_rng(int(digest(seed)[:16], 16))
+        for _ in range(TRIES):
+            trial, settings = draw_trial(random)
+            if settings not in known and is_possible(space, trial):
+                known.append(settings)
+                found.append(trial)
                 break
     return found
-
-
-def _attempts(policy: Growing, space: SearchSpace, parent: Parent, random: np.random.Generator) -> Iterator[dict]:
-    for _ in range(TRIES):
-        yield explored(policy, space.parameters, parent.settings, random)
 
 
 def explored(
