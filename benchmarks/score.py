@@ -56,13 +56,13 @@ def drawn_settings(number: int) -> tuple[dict[str, Value], float]:
     loss = str(random.choice(["wgan-gp", "logistic-r1", "hinge"]))
     values: dict[str, Value] = {
         "loss.name": loss,
-        "generator.learning_rate": float(np.exp(random.uniform(np.log(3e-4), np.log(8e-3)))),
-        "discriminator.learning_rate": float(np.exp(random.uniform(np.log(3e-4), np.log(8e-3)))),
+        "generator.learning_rate": float(np.exp(random.uniform(np.log(5e-4), np.log(4e-3)))),
+        "discriminator.learning_rate": float(np.exp(random.uniform(np.log(5e-4), np.log(4e-3)))),
         "text.caption_dropout": float(random.choice([0.0, 0.5, 0.9])),
     }
     if loss == "logistic-r1":
         values["loss.r1_gamma"] = float(np.exp(random.uniform(np.log(0.1), np.log(10))))
-    return values, float(random.choice([0.1, 0.3, 1.0]))
+    return values, float(random.choice([0.25, 0.5, 1.0]))
 
 
 def run(number: int, data: PreparedData, plan: Plan, examiner: Judge) -> dict[str, Any]:
