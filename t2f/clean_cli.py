@@ -91,7 +91,7 @@ def say_examples(changes: Sequence[CaptionChange]) -> None:
     rejected = [change for change in changes if change.cleaned.text is None]
     for change in (*evenly(changed), *evenly(rejected)):
         after = change.cleaned.text or f"(rejected: {change.cleaned.reason})"
-        console.print(f"  {escape(change.before)}\n    [green]{escape(after)}[/green]")
+        console.print(f"  {escape(change.before)}\n    [green]{escape(after)}[/green]", markup=True)
 
 
 def evenly(changes: Sequence[CaptionChange]) -> Sequence[CaptionChange]:

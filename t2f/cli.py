@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from t2f.ranks import Ranks
     from t2f.train import TrainingRequest
 
-console = Console(highlight=False, soft_wrap=True)
+# Names of files and captions may hold what Rich takes for markup, such as [/b]: it is off unless a line asks for it.
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 HomeOption = Annotated[
     Path,

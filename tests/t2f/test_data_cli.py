@@ -29,6 +29,16 @@ def test_inspect_says_format_counts_words_and_problems(t2f, source):
     assert f"{source / '3.png'} does not exist" in said
 
 
+def test_names_that_look_like_markup_are_printed_as_they_are(t2f, tmp_path):
+    source = tmp_path / "[red]faces"
+    write_imagefolder(source)
+    with (source / "metadata.jsonl").open("a") as file:
+        file.write('{"file_name": "[/b] :cat:.png", "text": "a face", "split": "train"}\n')
+    said = t2f("data", "inspect", source)
+    assert f"{source}: format imagefolder" in said
+    assert f"{source / '[/b] :cat:.png'} does not exist" in said
+
+
 def test_inspect_prints_json_and_nothing_else(t2f, source):
     found = json.loads(t2f("data", "inspect", source, "--json"))
     assert (found["format"], found["images"], found["captions_per_image"]) == (
