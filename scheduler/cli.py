@@ -1,5 +1,6 @@
 """The command `t2f`: the best model, the workers, the whole system in the foreground; mounts all the others."""
 
+import io
 import logging
 import signal
 import sys
@@ -77,6 +78,10 @@ def root(context: typer.Context) -> None:
 
 def main() -> None:
     """The command's entry: what a user can mend is printed in a few lines, with status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names on a disk need not be UTF-8, and a terminal may lack a sign: both are shown by their numbers.
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         app()

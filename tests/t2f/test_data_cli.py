@@ -1,6 +1,7 @@
 """The commands about data as a user types them."""
 
 import json
+import os
 import re
 import shutil
 
@@ -37,6 +38,14 @@ def test_names_that_look_like_markup_are_printed_as_they_are(t2f, tmp_path):
     said = t2f("data", "inspect", source)
     assert f"{source}: format imagefolder" in said
     assert f"{source / '[/b] :cat:.png'} does not exist" in said
+
+
+def test_a_name_that_is_not_utf_8_is_named(t2f, source, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(source / "0.png", os.fsencode(folder) + b"/caf\xe9.png")
+    said = t2f("data", "prepare", folder, code=2)
+    assert "bytes that are not UTF-8; rename it" in said
 
 
 def test_inspect_prints_json_and_nothing_else(t2f, source):
