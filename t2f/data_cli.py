@@ -23,6 +23,7 @@ from t2f.data import (
     recognise,
     render_demo,
 )
+from t2f.data.demo import check_render
 from t2f.data.files import writing
 from t2f.data.inspection import Inspection, Spread, inspect
 from t2f.errors import DataError
@@ -47,6 +48,7 @@ def render_demo_command(
 ) -> None:
     """Draw cartoon faces with exactly known attributes and several descriptions each."""
     if dry_run:
+        check_render(out, count=count, seed=seed)
         console.print(f"would draw {count} faces of 64 px with seed {seed} into {out}")
         return
     with bar("drawing faces") as progress:

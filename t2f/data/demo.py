@@ -55,14 +55,12 @@ def render_demo(
     No two faces have the same attributes, so captions of the validation and test splits ask for unseen combinations.
     progress(faces drawn, count) is called from time to time. processes: None takes one for each core.
     """
-    _check_number("count", count, MIN_COUNT, NUM_COMBINATIONS)
-    _check_number("seed", seed, 0, MAX_SEED)
+    check_render(out, count=count, seed=seed)
     if processes is not None:
         _check_number("processes", processes, 1, 256)
     out = Path(os.path.abspath(out))
     if _is_complete(out, count, seed):
         return _summary(out, count, seed, reused=True)
-    _refuse_foreign(out)
     Painter()  # says what is missing before anything is written
 
     entries = [
@@ -76,6 +74,13 @@ def render_demo(
         metadata_sha256 = sha256_of_file(folder / "metadata.jsonl")
         write_json(folder / MARKER, _marker(count, seed) | {"metadata_sha256": metadata_sha256})
     return _summary(out, count, seed, reused=False)
+
+
+def check_render(out: Path, *, count: int, seed: int) -> None:
+    """DataError where `render_demo` would refuse the same arguments."""
+    _check_number("count", count, MIN_COUNT, NUM_COMBINATIONS)
+    _check_number("seed", seed, 0, MAX_SEED)
+    _refuse_foreign(Path(os.path.abspath(out)))
 
 
 def split_of(number: int, count: int) -> str:

@@ -48,6 +48,11 @@ def test_a_name_that_is_not_utf_8_is_named(t2f, source, tmp_path):
     assert "bytes that are not UTF-8; rename it" in said
 
 
+def test_a_render_that_cannot_be_is_refused_dry_too(t2f, source, tmp_path):
+    assert "count = -5" in t2f("data", "render-demo", tmp_path / "new", "--count", -5, "--dry-run", code=2)
+    assert "holds no earlier demo render" in t2f("data", "render-demo", source, "--dry-run", code=2)
+
+
 def test_inspect_prints_json_and_nothing_else(t2f, source):
     found = json.loads(t2f("data", "inspect", source, "--json"))
     assert (found["format"], found["images"], found["captions_per_image"]) == (
