@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
 from t2f.data import PreparedData, Split
-from t2f.errors import DataError
+from t2f.errors import CheckpointError, DataError
 from t2f.layers import stream_seed
 from t2f.probe import NO_JUDGE
 
@@ -185,11 +185,18 @@ def load_judge(data: PreparedData) -> tuple[Judge | None, str]:
     path = judge_path(data)
     if not path.exists():
         raise DataError(f"{path} does not exist: this data set has no judge. Run `t2f data prepare` again")
-    state, metadata = load_tensors(path)
+    try:
+        state, metadata = load_tensors(path)
+    except CheckpointError as error:
+        raise DataError(f"{error}. Run `t2f data prepare` again") from error
     if metadata.get("data_key") != data.key or metadata.get("version") != JUDGE_VERSION:
         raise DataError(f"{path} was trained on other data or by another version. Run `t2f data prepare` again")
     judge = Judge(len(data.vocabulary), attribute_sizes(data))
-    judge.load_state_dict(state)
-    if tensors_sha256(judge.state_dict()) != metadata["sha256"]:
+    # Hashed as it was read: what has the recorded hash has the shapes that were written with it.
+    if tensors_sha256(state) != metadata.get("sha256"):
         raise DataError(f"{path} is damaged: its weights do not have the recorded hash. Run `t2f data prepare` again")
+    try:
+        judge.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"{path} is no judge of this data ({error}). Run `t2f data prepare` again") from error
     return judge.eval().requires_grad_(False), metadata["sha256"]

@@ -72,6 +72,26 @@ def test_it_is_kept_with_the_data_and_refused_elsewhere(tiny_data, tmp_path):
         load_judge(replace(tiny_data, path=copy))
 
 
+def test_a_damaged_judge_is_trained_again(tiny_data, tmp_path):
+    shutil.copytree(tiny_data.path, tmp_path / "copy")
+    data = replace(tiny_data, path=tmp_path / "copy")
+    path = judge_path(data)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="Run `t2f data prepare` again"):
+        load_judge(data)
+    assert ensure_judge(data, steps=3, quiet=True) == load_judge(data)[1]
+
+
+def test_a_judge_of_other_shapes_is_refused(tiny_data, tmp_path):
+    shutil.copytree(tiny_data.path, tmp_path / "copy")
+    data = replace(tiny_data, path=tmp_path / "copy")
+    tensors, metadata = load_tensors(judge_path(data))
+    tensors = {name: tensor for name, tensor in tensors.items() if name != "image_out.bias"}
+    save_tensors(judge_path(data), tensors, {**metadata, "sha256": tensors_sha256(tensors)})
+    with pytest.raises(DataError, match="is no judge of this data"):
+        load_judge(data)
+
+
 def test_images_without_captions_do_not_change_it(mixed_data, judge):
     assert len(mixed_data.split("train").uncaptioned_N) == 20
     trained = train_judge(mixed_data, options=OPTIONS)
