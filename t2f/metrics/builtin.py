@@ -175,7 +175,12 @@ def all_metrics() -> dict[str, Metric]:
     """Name -> metric; UserError where an installed package brings one that is none, or takes a name of ours."""
     found = {metric.name: metric for metric in BUILTIN}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        metric = entry.load()
+        try:
+            metric = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"the metric {entry.name!r} ({entry.value}) cannot be loaded: {error}; correct or uninstall its package"
+            ) from error
         if not isinstance(metric, Metric) or metric.name != entry.name:
             raise UserError(
                 f"the entry point {entry.name!r} of {ENTRY_POINT_GROUP} ({entry.value}) is no Metric of that name; "

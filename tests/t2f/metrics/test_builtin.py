@@ -83,6 +83,7 @@ def test_packages_bring_metrics_and_bad_ones_are_named(monkeypatch):
     for name, value, reason in (
         ("y", "GOOD", "is no Metric of that name"),
         ("z", "NONE", "is no Metric of that name"),
+        ("w", "MISSING", "cannot be loaded"),
         ("swd", "TAKEN", "which T2F has; rename it"),
     ):
         entry = EntryPoint(name, f"tests.t2f.metrics.plug:{value}", builtin.ENTRY_POINT_GROUP)
