@@ -96,7 +96,7 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
         what = getattr(error, "problem", None) or str(error)
         raise SpecError(f"{source}{where}: not valid YAML: {what}") from error
     if not documents or documents == [None]:
-        raise SpecError(f"{source} is empty; see examples/demo.yaml for what a sweep file holds")
+        raise SpecError(f"{source} is empty; it must hold 'key: value' lines")
     if len(documents) > 1:
         raise SpecError(f"{source} holds {len(documents)} documents; give one, without '---' between")
     if not isinstance(documents[0], dict):
