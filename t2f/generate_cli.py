@@ -68,6 +68,12 @@ class Wish:
     truncation: float
     enlarge: int | None  # None: as is best to look at
 
+    def __post_init__(self) -> None:
+        if self.enlarge is not None and not 1 <= self.enlarge <= 64:
+            raise SpecError(f"--enlarge {self.enlarge} is not allowed; it must be from 1 to 64")
+        if not 0 <= self.truncation <= 1:
+            raise SpecError(f"--truncation {self.truncation:g} is not allowed; it must be a number from 0 to 1")
+
     @property
     def faces(self) -> int:
         return len(self.sentences) * len(self.seeds)
@@ -96,11 +102,8 @@ def generate_command(
     dry_run: DryRun = False,
 ) -> None:
     """Draw faces from sentences with a trained model, the sentence under each."""
+    refuse_ignored(context, from_png=from_png, interpolate=interpolate)
     numbers = tuple(parse_seeds(seeds))
-    if enlarge is not None and not 1 <= enlarge <= 64:
-        raise SpecError(f"--enlarge {enlarge} is not allowed; it must be from 1 to 64")
-    if from_png is not None and (sentences or captions or edit or interpolate or each):
-        raise SpecError("--from-png says itself what is drawn; leave out sentences, --captions, --edit and the like")
     texts = wished_sentences(sentences or [], captions, edit or [])
     wish = Wish(sentences=texts, seeds=numbers, truncation=truncation, enlarge=enlarge)
     allowed = (".mp4", ".gif") if interpolate else (".png",)
@@ -125,6 +128,32 @@ def generate_command(
     else:
         say_unknown(bundle, texts)
         draw(bundle, wish, out, each, side_by_side=bool(edit))
+
+
+WAYS = ("captions", "seeds")  # of --interpolate
+_SAID_BY_THE_PNG = ("sentences", "captions", "seeds", "truncation", "edit", "interpolate", "enlarge", "each")
+_OF_VIDEOS = ("frames", "fps")
+
+
+def refuse_ignored(context: typer.Context, *, from_png: Path | None, interpolate: str | None) -> None:
+    """SpecError for an option that would change nothing beside the others, and for a way that does not exist."""
+    # Sentences count as given by the command line even where there are none.
+    given = [
+        name
+        for name, value in context.params.items()
+        if value not in (None, (), []) and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    if interpolate is not None and interpolate not in WAYS:
+        raise SpecError(f"--interpolate {interpolate!r} is not allowed; give {' or '.join(WAYS)}")
+    if from_png is not None:
+        ignored, why = (*_SAID_BY_THE_PNG, *_OF_VIDEOS), "a picture says itself what is drawn"
+    elif interpolate is not None:
+        ignored, why = ("each",), "a video has no faces of its own to write"
+    else:
+        ignored, why = _OF_VIDEOS, "only a video (--interpolate) has frames"
+    wrong = ", ".join(name if name == "sentences" else f"--{name}" for name in given if name in ignored)
+    if wrong:
+        raise SpecError(f"{wrong} would change nothing here: {why}; leave out {wrong}")
 
 
 def wished_sentences(sentences: Sequence[str], captions: Path | None, edits: Sequence[str]) -> tuple[str, ...]:
@@ -244,8 +273,6 @@ def walk(bundle: "Bundle", wish: Wish, what: str, out: Path, *, frames: int, fps
     from t2f.walks import through_captions, through_seeds
 
     ways = {"captions": through_captions, "seeds": through_seeds}
-    if what not in ways:
-        raise SpecError(f"--interpolate {what!r} is not allowed; give captions or seeds")
     checked_video(out, fps)
     factor = wish.enlarge or viewing_factor(bundle.resolution)
     steps = ways[what](bundle, wish.sentences, wish.seeds, truncation=wish.truncation, frames=frames)
@@ -266,7 +293,8 @@ def parse_seeds(text: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or len(first) > 10 or len(last) > 10:
+        # isdigit() also takes the raised two, of which int() makes no number.
+        if not all(number.isascii() and number.isdigit() and len(number) <= 10 for number in (first, last or "0")):
             raise SpecError(f"--seeds {text!r} is not allowed; give numbers such as 0, 0-7 or 1,5,9")
         end = int(last or first)
         if not 0 <= end - int(first) < 1024:
