@@ -24,6 +24,7 @@ from t2f.evaluate_cli import (
     judge_line,
     number,
 )
+from t2f.generate_cli import bundle_file, naming_the_folder
 from t2f.spec import StageSpec
 
 TIES_SHOWN = 6
@@ -33,7 +34,7 @@ def evaluate_command(
     target: Annotated[
         str,
         typer.Argument(
-            help="A model bundle, a version such as SWEEP@best, SWEEP/T12, or SWEEP/T12@32 for its stage of 32 px."
+            help="A model bundle, a training's folder, a version such as SWEEP@best, SWEEP/T12, or SWEEP/T12@32."
         ),
     ],
     metric: Annotated[list[str] | None, typer.Option(help="Only this figure; several times. Default: all.")] = None,
@@ -58,18 +59,22 @@ def evaluate_command(
         as_json=as_json,
         dry_run=dry_run,
     )
-    path = Path(target)
-    if path.is_file():
+    path = bundle_file(target)
+    if path is not None:
         subject = bundle_subject(path, home, data)
-    elif path.suffix == ".safetensors":
-        raise UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
-    elif is_version(target, home):
-        subject = bundle_subject(NamedModels().model_file(target, home), home, data)
-    elif data is not None:
-        raise UserError(f"--data goes with a model bundle; {target} is measured on the data of its sweep")
     else:
-        subject = trial_subject(target, Home(path=home))
+        with naming_the_folder(target):
+            subject = named_subject(target, home, data)
     evaluate_subject(subject, options)
+
+
+def named_subject(target: str, home: Path, data: str | None) -> Subject:
+    """What the scheduler knows by this name: a version's file, or a trial's stage."""
+    if is_version(target, home):
+        return bundle_subject(NamedModels().model_file(target, home), home, data)
+    if data is not None:
+        raise UserError(f"--data goes with a model bundle; {target} is measured on the data of its sweep")
+    return trial_subject(target, Home(path=home))
 
 
 def is_version(target: str, home: Path) -> bool:

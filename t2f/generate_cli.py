@@ -1,6 +1,7 @@
 """The commands that use a model: `t2f generate`, `t2f card`, `t2f timelapse`."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -45,15 +46,47 @@ def say(text: str) -> None:
 
 def model_file(context: typer.Context, name: str, home: Path) -> Path:
     """The bundle that the word means: a file, the folder of a training, or what the scheduler knows by that name."""
-    path = Path(name)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if path.exists():
+    path = bundle_file(name)
+    if path is not None:
         return path
     known: Known | None = context.obj
-    if known is None or path.suffix == ".safetensors":
-        raise UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
-    return known.model_file(name, home)
+    if known is None:
+        raise missing_bundle(Path(name))
+    with naming_the_folder(name):
+        return known.model_file(name, home)
+
+
+@contextmanager
+def naming_the_folder(name: str) -> Iterator[None]:
+    """Where the word is no name either, but a folder: an error in this block also says what that folder lacks."""
+    try:
+        yield
+    except UserError as error:
+        if not Path(name).is_dir():
+            raise
+        raise UserError(
+            f"{error}. The folder {name} holds no model.safetensors, which a training leaves at its end"
+        ) from error
+
+
+def bundle_file(name: str) -> Path | None:
+    """The file, or that in the folder of a training; None where the word may be a sweep's, a trial's or a version's.
+
+    `t2f demo` leaves a folder demo beside its sweep demo: a folder without a model does not hide the sweep.
+    """
+    path = Path(name)
+    inside = path / "model.safetensors"
+    if path.is_dir() and inside.exists():
+        return inside
+    if path.is_file():
+        return path
+    if path.suffix == ".safetensors":
+        raise missing_bundle(path)
+    return None
+
+
+def missing_bundle(path: Path) -> UserError:
+    return UserError(f"{path} does not exist; give a model bundle, such as the one that `t2f best SWEEP` names")
 
 
 # Drawing

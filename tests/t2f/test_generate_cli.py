@@ -183,6 +183,23 @@ def test_the_card_is_shown(model):
     assert json.loads(t2f("card", model, "--json"))["model"]["resolution"] == 16
 
 
+def test_a_folder_without_a_model_does_not_hide_a_name(model, tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    for command in (("generate", "demo", "hair"), ("evaluate", "demo")):
+        said = refused(*command, "--home", home)
+        assert "holds no database" in said
+        assert "folder demo holds no model.safetensors" in said
+    assert not home.exists()
+
+
+def test_a_folder_of_a_training_is_evaluated(model, tiny_data):
+    home = tiny_data.path.parent.parent
+    said = t2f("evaluate", model.parent, "--data", "tiny", "--home", home, "--images", 16, "--dry-run")
+    assert f"would draw 16 faces of 16 px with {model}" in said
+
+
 def test_a_photofit_from_the_first_sentence_to_a_face(model, tmp_path):
     session = tmp_path / "witness.json"
     first = json.loads(t2f("photofit", "start", model, "long pinkk hair", "-s", session, "--faces", 6, "--json"))
