@@ -365,9 +365,11 @@ def timelapse_command(
     dry_run: DryRun = False,
 ) -> None:
     """Show a training growing: the probe's captions from 4 px through every fade to the last resolution."""
+    if not 2 <= seconds * fps <= 3600:
+        raise SpecError(
+            f"--seconds {seconds:g} at --fps {fps:g} are {seconds * fps:g} frames a stage; 2 to 3600 are possible"
+        )
     frames = round(seconds * fps)
-    if not 2 <= frames <= 3600:
-        raise SpecError(f"--seconds {seconds:g} at --fps {fps:g} are {frames} frames a stage; 2 to 3600 are possible")
     folder = Path(training)
     known: Known | None = context.obj
     if not folder.is_dir() and (known is None or folder.is_file()):

@@ -200,6 +200,11 @@ def test_a_folder_of_a_training_is_evaluated(model, tiny_data):
     assert f"would draw 16 faces of 16 px with {model}" in said
 
 
+@pytest.mark.parametrize("words", [("--seconds", "nan"), ("--seconds", "inf"), ("--seconds", "0"), ("--fps", "nan")])
+def test_a_timelapse_of_no_frames_is_refused(tmp_path, words):
+    assert "frames a stage; 2 to 3600 are possible" in refused("timelapse", tmp_path, *words)
+
+
 def test_a_photofit_from_the_first_sentence_to_a_face(model, tmp_path):
     session = tmp_path / "witness.json"
     first = json.loads(t2f("photofit", "start", model, "long pinkk hair", "-s", session, "--faces", 6, "--json"))
