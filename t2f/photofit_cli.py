@@ -45,7 +45,7 @@ def start_command(
     dry_run: DryRun = False,
 ) -> None:
     """Begin with a sentence; writes the session and the first faces, with their numbers."""
-    path = model_file(context, model, home)
+    path, picture = model_file(context, model, home), picture_path(session, out)
     if session.exists():
         raise UserError(
             f"{session} exists already; go on with `t2f photofit next {session}`, or give another --session"
@@ -53,19 +53,19 @@ def start_command(
     # The size stands for any model's, until this one is open: whatever is wrong with the rest is refused before torch.
     begun = photofit.start(model_sha256="", latent_size=1, words=sentence, faces=faces, seed=seed)
     if dry_run:
-        say(f"would draw {faces} faces with {path} into {picture_path(session, out)} and begin {session}")
+        say(f"would draw {faces} faces with {path} into {picture} and begin {session}")
         return
     bundle = opened(path)
     begun = photofit.start(
         model_sha256=bundle.sha256, latent_size=bundle.model.latent_size, words=begun.words, faces=faces, seed=seed
     )
-    tell(begun, bundle, path, session, out, as_json=as_json)
+    tell(begun, bundle, path, session, picture, as_json=as_json)
 
 
 @photofit_app.command("next")
 def next_command(
     session: SessionArgument,
-    keep: Annotated[str, typer.Option(help="Numbers of the faces that are nearer: 1,4; none: draw all anew.")] = "none",
+    keep: Annotated[str, typer.Option(help="Numbers of the faces that are nearer: 1,4; none: draw all anew.")],
     words: Annotated[str | None, typer.Option(help="The whole sentence from now on; default: as before.")] = None,
     model: ModelOption = None,
     out: PictureOption = None,
@@ -74,11 +74,11 @@ def next_command(
 ) -> None:
     """Keep the faces that are nearer and draw the next generation from them."""
     now, path = read_session(session, model)
-    then = now.next(keep=kept_numbers(keep), words=words)
+    then, picture = now.next(keep=kept_numbers(keep), words=words), picture_path(session, out)
     if dry_run:
-        say(f"would draw generation {then.generation} of {session} into {picture_path(session, out)}")
+        say(f"would draw generation {then.generation} of {session} into {picture}")
         return
-    tell(then, opened(path), path, session, out, as_json=as_json)
+    tell(then, opened(path), path, session, picture, as_json=as_json)
 
 
 @photofit_app.command("undo")
@@ -91,11 +91,11 @@ def undo_command(
 ) -> None:
     """Forget the last step."""
     now, path = read_session(session, model)
-    before = now.undo()
+    before, picture = now.undo(), picture_path(session, out)
     if dry_run:
         say(f"would go back to generation {before.generation} of {session}")
         return
-    tell(before, opened(path), path, session, out, as_json=as_json)
+    tell(before, opened(path), path, session, picture, as_json=as_json)
 
 
 @photofit_app.command("save")
@@ -114,6 +114,7 @@ def save_command(
         raise SpecError(f"--face {face} is not allowed; faces have the numbers 1 to {now.faces}")
     if enlarge is not None and not 1 <= enlarge <= 64:
         raise SpecError(f"--enlarge {enlarge} is not allowed; it must be from 1 to 64")
+    picture_path(session, out)
     if dry_run:
         say(f"would write face {face} of generation {now.generation} to {out}")
         return
@@ -135,7 +136,13 @@ def save_command(
 
 
 def picture_path(session: Path, out: Path | None) -> Path:
-    return out or session.with_suffix(".png")
+    """Where the faces go; SpecError where that is no PNG's name, or the session itself."""
+    picture = out or session.with_suffix(".png")
+    if picture.suffix.lower() != ".png":
+        raise SpecError(f"-o {picture} is not allowed; let it end in .png")
+    if picture == session:
+        raise SpecError(f"{session} cannot be both session and picture; let the session end in .json")
+    return picture
 
 
 def kept_numbers(text: str) -> tuple[int, ...]:
@@ -184,7 +191,7 @@ def draw(session: Session, bundle: "Bundle") -> Any:
     return bundle.draw_latents(bundle.latents(text_ME[0], torch.from_numpy(session.noise())))
 
 
-def tell(session: Session, bundle: "Bundle", model: Path, file: Path, out: Path | None, *, as_json: bool) -> None:
+def tell(session: Session, bundle: "Bundle", model: Path, file: Path, picture: Path, *, as_json: bool) -> None:
     """Draw the newest generation, keep the session, and say what is there."""
     check_model(session, bundle, model)
     # As in t2f.cli: this module starts without torch.
@@ -192,7 +199,6 @@ def tell(session: Session, bundle: "Bundle", model: Path, file: Path, out: Path 
     from t2f.pictures import contact_sheet
     from t2f.recipe import png_with_texts
 
-    picture = picture_path(file, out)
     kept = len(session.steps[-1].keep)
     numbers = [f"{number}{', kept' if number <= kept else ''}" for number in range(1, session.faces + 1)]
     heading = f"generation {session.generation}: {session.words}"

@@ -205,6 +205,25 @@ def test_a_timelapse_of_no_frames_is_refused(tmp_path, words):
     assert "frames a stage; 2 to 3600 are possible" in refused("timelapse", tmp_path, *words)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("-s", "w.png"), "both session and picture"), (("-s", "w.json", "-o", "w.jpg"), "let it end in .png")],
+)
+def test_a_photofit_writes_no_picture_over_its_session(model, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused("photofit", "start", model, "hair", *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors"]
+
+
+def test_a_photofit_draws_nothing_anew_unasked(model, tmp_path):
+    session = tmp_path / "witness.json"
+    t2f("photofit", "start", model, "long hair", "-s", session, "--faces", 2)
+    before = session.read_bytes()
+    done = CliRunner().invoke(app, ["photofit", "next", str(session), "--words", "long pink hair"])
+    assert done.exit_code == 2
+    assert session.read_bytes() == before
+
+
 def test_a_photofit_from_the_first_sentence_to_a_face(model, tmp_path):
     session = tmp_path / "witness.json"
     first = json.loads(t2f("photofit", "start", model, "long pinkk hair", "-s", session, "--faces", 6, "--json"))
@@ -225,8 +244,8 @@ def test_a_photofit_from_the_first_sentence_to_a_face(model, tmp_path):
         (("next", session, "--keep", "7"), "numbers 1 to 6"),
         (("next", session, "--keep", "1;2"), "--keep '1;2'"),
         (("save", session, "--face", "0"), "--face 0"),
-        (("next", tmp_path / "nothing.json"), "nothing.json cannot be read"),
-        (("next", session, "--model", tmp_path / "gone"), "does not exist any more"),
+        (("next", tmp_path / "nothing.json", "--keep", "1"), "nothing.json cannot be read"),
+        (("next", session, "--keep", "1", "--model", tmp_path / "gone"), "does not exist any more"),
     ):
         assert said in refused("photofit", *words)
     change_weights(model)
