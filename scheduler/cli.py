@@ -14,6 +14,7 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from scheduler import model_reads, reads
+from scheduler.database import is_full
 from scheduler.db_cli import db_app
 from scheduler.demo_folder import demo_folder
 from scheduler.finalists import fresh_text, model_standing, place_of
@@ -89,9 +90,12 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except DBAPIError as error:
-        if not is_away(error):
+        if is_full(error):
+            print("error: there is no room left on the database's disk; nothing was written", file=sys.stderr)
+        elif is_away(error):
+            print(f"error: the database went away: {error.orig}; try again", file=sys.stderr)
+        else:
             raise
-        print(f"error: the database went away: {error.orig}; try again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -142,6 +142,11 @@ def writing(database: Database) -> Iterator[tuple[sa.Connection, float]]:
                 raise
 
 
+def is_full(error: DBAPIError) -> bool:
+    """Whether SQLite found no room for a write; whatever it had acknowledged before is there."""
+    return getattr(error.orig, "sqlite_errorname", None) == "SQLITE_FULL"
+
+
 def _sqlite_now(connection: sa.Connection) -> float:
     return connection.exec_driver_sql("SELECT unixepoch('subsec')").scalar_one()
 

@@ -17,9 +17,9 @@ import psutil
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
-from scheduler import promoting, reads, settling
+from scheduler import promoting, reads, room, settling
 from scheduler.collecting import CollectorThread
-from scheduler.database import Database
+from scheduler.database import Database, is_full
 from scheduler.delivering import HookThreads
 from scheduler.dispatching import assignments, may_preempt
 from scheduler.home import Home
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 0.5  # from one look at the database to the next, at most
 CHORE_SECONDS = 1.0  # between two looks at what changes slowly: the lead, leases that ran out, whom to preempt
 LEADER_LEASE_SECONDS = 10.0
+AWAY_SECONDS = 1.0  # from a turn that the database did not take to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,13 @@ class Runner:
     ) -> None:
         self._database, self._store, self._pool, self._settings = database, store, pool, settings
         self._hooks = hooks
+        self._home = Home(path=settings.home)
         self._holder = f"{platform.node()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._term: int | None = None
         self._next_chores = 0.0  # by the monotonic clock
-        self._collector = CollectorThread(Home(path=settings.home), store)
+        self._ended: list[Ended] = []  # that are not yet written
+        self._held_up: str | None = None  # why no work is given out
+        self._collector = CollectorThread(self._home, store)
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
         while True:
@@ -90,9 +94,10 @@ class Runner:
                 self.turn()
             except DBAPIError as error:
                 # A turn can be done again from its beginning; who died meanwhile, the leases tell.
-                if not passes_by_itself(error):
+                if not (passes_by_itself(error) or is_full(error)):
                     raise
-                log.warning("the database is away; trying again: %s", error.orig)
+                log.warning("the database is away or has no room; trying again: %s", error.orig)
+                time.sleep(AWAY_SECONDS)
             self._pool.wait(TURN_SECONDS)
 
     def turn(self) -> None:
@@ -101,10 +106,13 @@ class Runner:
         if has_chores and not self._lead():
             log.info("another scheduler leads; waiting")
             return
-        for ended in self._pool.poll():
-            self._note_end(ended)
+        self._ended += self._pool.poll()
+        while self._ended:  # each is forgotten once it is written
+            self._note_end(self._ended[0])
+            del self._ended[0]
         if has_chores:
             self._store.expire_leases()
+            self._look_for_room()
         for sweep in reads.open_sweeps(self._database):
             if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
@@ -112,9 +120,10 @@ class Runner:
             if settling.settle(self._store, sweep, promote=promote):
                 # In this order: killed in between, the next scheduler finds the sweep open and does both.
                 settling.end_sweep(self._store, sweep, fault=promote())
-        self._dispatch()
-        if has_chores:
-            self._preempt()
+        if self._held_up is None:
+            self._dispatch()
+            if has_chores:
+                self._preempt()
         self._collector.turn()
         self._hooks.spread()
 
@@ -125,12 +134,20 @@ class Runner:
             return False
         self._next_chores = time.monotonic() + CHORE_SECONDS
         if term != self._term:
-            self._term = term
+            self._term, self._held_up = term, None
             self._bury_the_dead()
         return True
 
+    def _look_for_room(self) -> None:
+        """Give out no work while what it writes might not fit, and say so; what runs goes on."""
+        why = room.shortage(self._home, self._database)
+        if why != self._held_up:
+            self._store.hold_up(self._holder, self._term, why)
+            log.warning("%s", why or "there is room on the disk again")
+            self._held_up = why
+
     def _data_folder(self, sweep: Sweep) -> Path:
-        return self._settings.home / "data" / sweep.data_name
+        return self._home.data / sweep.data_name
 
     def _promote(self, sweep: Sweep) -> str | None:
         """Make the sweep's best trial its model; what kept that from being done, since other sweeps must go on."""
@@ -142,7 +159,7 @@ class Runner:
         return None
 
     def _make_bundle(self, sweep: Sweep, trial: Trial, run: StageRun, checkpoint: Row) -> tuple[str, str]:
-        return make_model_bundle(Home(path=self._settings.home), sweep, trial, run, checkpoint)
+        return make_model_bundle(self._home, sweep, trial, run, checkpoint)
 
     def _note_end(self, ended: Ended) -> None:
         # What a finished call did is in its rows already; only a death must be written by somebody else.

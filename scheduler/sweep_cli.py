@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from scheduler import commands, reads, search_reads, submitting, waiting
+from scheduler.amounts import bytes_text, hours_text
 from scheduler.finalists import fresh_text
 from scheduler.forecast import Forecast
 from scheduler.home import Home
@@ -102,20 +103,6 @@ def forecast_line(ahead: Forecast) -> str:
     present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no worker for it runs now"
     stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
     return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
-
-
-def hours_text(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds / 3600:.3g}"
-
-
-def bytes_text(count: float | None) -> str:
-    if count is None:
-        return "unknown"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 @sweep_app.command("ls")

@@ -307,6 +307,7 @@ leader = Table(
     Column("holder", String(200), nullable=False),
     Column("term", Integer, nullable=False),
     Column("lease_until", Float, nullable=False),
+    Column("held_up", Text),  # why it gives out no work; null: it does
     CheckConstraint("id = 1", name="one_row"),
 )
 

@@ -1,4 +1,5 @@
-"""Why a sweep waits although it runs: another one must have ended before, or no worker has the labels it wants."""
+"""Why a sweep waits although it runs: another one must have ended before, no worker has the labels it wants, or the
+scheduler gives out no work."""
 
 from collections.abc import Mapping
 
@@ -59,6 +60,9 @@ def reasons_in(connection: sa.Connection) -> dict[int, str]:
     workers = _labels_of_workers(connection)
     found = {row.id: why for row in running if (why := unserved(row.labels, workers)) is not None}
     found = _of_others(connection, {row.id: row.name for row in running}, found) | found
+    held_up = connection.scalar(sa.select(t.leader.c.held_up))
+    if held_up is not None:
+        found = {row.id: held_up for row in running} | found
     for row in running:
         waits = row.after and _waits_for(connection, row.id, row.after)
         if waits:

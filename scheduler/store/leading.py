@@ -22,8 +22,17 @@ class LeaderWrites(Writes):
             if row.holder == holder and row.lease_until - now > lease_seconds * 2 / 3:
                 return row.term  # long enough yet: a turn of the loop need not wait for the disk
             term = row.term if row.holder == holder else row.term + 1
-            connection.execute(t.leader.update().values(holder=holder, term=term, lease_until=now + lease_seconds))
+            renewed = {"holder": holder, "term": term, "lease_until": now + lease_seconds}
+            if term != row.term:
+                renewed["held_up"] = None
+            connection.execute(t.leader.update().values(renewed))
             return term
+
+    def hold_up(self, holder: str, term: int, why: str | None) -> None:
+        """Say why this leader gives out no work; None: it does again."""
+        with self._transaction() as (connection, _):
+            mine = (t.leader.c.holder == holder, t.leader.c.term == term)
+            connection.execute(t.leader.update().where(*mine).values(held_up=why))
 
     def resign(self, holder: str, term: int) -> None:
         with self._transaction() as (connection, _):

@@ -39,11 +39,17 @@ class Scheduler:
     """A scheduler process and its Ray."""
 
     def __init__(
-        self, home: Home, *, workers: int = 2, lease_seconds: float = 3.0, labels: tuple[str, ...] = ()
+        self,
+        home: Home,
+        *,
+        workers: int = 2,
+        lease_seconds: float = 3.0,
+        labels: tuple[str, ...] = (),
+        logs: Path | None = None,
     ) -> None:
-        """labels: of its Ray's node, or of several: pool=a100,zone=b."""
+        """labels: of its Ray's node, or of several: pool=a100,zone=b. logs: a folder; default: the home."""
         environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(home.path.resolve() / "ray.token")}
-        self.log = (home.path / f"scheduler-{time.monotonic_ns()}.log").open("w")
+        self.log = ((logs or home.path) / f"scheduler-{time.monotonic_ns()}.log").open("w")
         command = [sys.executable, "-m", "tests.drills.scheduler_process", home.path, str(workers), str(lease_seconds)]
         self.process = subprocess.Popen(
             [*command, *labels], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log

@@ -3,8 +3,9 @@
 import pytest
 
 from scheduler import submitting
+from scheduler.amounts import bytes_text
 from scheduler.forecast import Measured, Speed, Speeds, forecast, measured, speeds
-from scheduler.sweep_cli import bytes_text, forecast_line
+from scheduler.sweep_cli import forecast_line
 from tests.scheduler.acting import claim, finish, start
 from tests.scheduler.conftest import DEMO_LIKE
 

@@ -227,6 +227,18 @@ def test_sweeps_and_workers_from_before_labels_have_none(empty):
         ]
 
 
+def test_a_leader_from_before_is_not_held_up(empty):
+    before = REVISIONS[REVISIONS.index("m_room") - 1]
+    migrate(empty, to=before)
+    with empty.write.begin() as connection:
+        leader = table_at(connection, "leader")
+        assert "held_up" not in leader.columns
+        connection.execute(leader.insert().values(id=1, holder="old", term=3, lease_until=0.0))
+    assert migrate(empty).before == before
+    with empty.read.begin() as connection:
+        assert connection.execute(sa.select(t.leader)).one()[1:] == ("old", 3, 0.0, None)
+
+
 def test_a_new_database_needs_no_copy(tmp_path):
     database = open_database(sqlite_url(tmp_path / "t2f.sqlite"))
     assert migrate(database).backup is None

@@ -42,6 +42,23 @@ def test_a_sweep_that_wants_no_labels_waits_for_nobody(store, submit, why):
     assert why("s") is None
 
 
+def test_a_scheduler_without_room_holds_all_up_and_says_so(store, submit, why, clock):
+    submit(FOUR)
+    commands.pause_sweep(store, submit(FOUR, name="paused"))
+    submit(WANTS, name="a100")
+    store.hold_up("me", store.lead("me", 10), "the disk is full")
+    assert (why("s"), why("paused")) == ("the disk is full", None)
+    assert why("a100") == "no worker has pool=a100, as none runs now", "more room would not help it"
+    store.hold_up("an older one", 1, None)
+    assert why("s") == "the disk is full", "who leads no more has nothing to say"
+    store.hold_up("me", 1, None)
+    assert why("s") is None
+    store.hold_up("me", 1, "the disk is full")
+    clock.now += 11
+    assert store.lead("another", 10) == 2
+    assert why("s") is None, "the next one looks for itself"
+
+
 def test_an_edit_mends_it(store, submit, why, worker):
     sweep = submit(WANTS)
     assert why("s") == HAVE
