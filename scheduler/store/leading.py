@@ -16,7 +16,9 @@ class LeaderWrites(Writes):
                 .values(id=1, holder=holder, term=1, lease_until=now + lease_seconds)
                 .on_conflict_do_nothing()
             )
-            row = connection.execute(locked(sa.select(t.leader))).one()
+            row = connection.execute(
+                locked(sa.select(t.leader.c.holder, t.leader.c.term, t.leader.c.lease_until))
+            ).one()
             if row.holder != holder and row.lease_until >= now:
                 return None
             if row.holder == holder and row.lease_until - now > lease_seconds * 2 / 3:
