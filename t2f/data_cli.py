@@ -117,8 +117,11 @@ def say_inspection(found: Inspection, source: Path) -> None:
         console.print(f"people     {found.identities:,}")
     if found.attributes:
         console.print(f"attributes {found.attributes} an image")
-    modes = ", ".join(f"{count:,} {mode}" for mode, count in found.modes.items())
-    console.print(f"pictures   width{spread(found.widths)}, height{spread(found.heights)} px; {modes or 'none opens'}")
+    if found.modes:
+        modes = ", ".join(f"{count:,} {mode}" for mode, count in found.modes.items())
+        console.print(f"pictures   width{spread(found.widths)}, height{spread(found.heights)} px; {modes}")
+    else:
+        console.print("pictures   none opens")
     if not found.problems:
         console.print("problems   none found")
     for problem in found.problems:

@@ -40,6 +40,14 @@ def test_names_that_look_like_markup_are_printed_as_they_are(t2f, tmp_path):
     assert f"{source / '[/b] :cat:.png'} does not exist" in said
 
 
+def test_a_source_of_which_no_picture_opens_has_no_sizes(t2f, tmp_path):
+    write_text(tmp_path / "faces" / "0.png", "<html>")
+    write_text(tmp_path / "faces" / "0.txt", "a face")
+    said = t2f("data", "inspect", tmp_path / "faces")
+    assert "pictures   none opens" in said
+    assert "it holds HTML or XML" in said
+
+
 def test_a_name_that_is_not_utf_8_is_named(t2f, source, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
