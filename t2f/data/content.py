@@ -105,7 +105,11 @@ def differences(recorded: Mapping[str, Any], now: Content) -> str:
     new = sorted(name for name in after if name not in before)
     changed = sorted(name for name in set(before) & set(after) - set(gone) if before[name][2] != after[name][2])
     counted = (("changed", changed), ("gone", gone), ("new", new))
-    parts = [f"{len(names)} pictures are {what}, such as {names[0]}" for what, names in counted if names]
+    parts = [
+        f"{len(names)} {'pictures are' if len(names) > 1 else 'picture is'} {what}, such as {names[0]}"
+        for what, names in counted
+        if names
+    ]
     return "; ".join(parts) or "its pictures are the same, but captions, splits or attributes are not"
 
 

@@ -94,8 +94,9 @@ class Vocabulary:
         return tokens_MT, lengths_M
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of the sentence that are not known, each once, in order."""
-        return [word for word in dict.fromkeys(split_words(text)) if word not in self._ids]
+        """The words of the sentence that are not known, each once, in order; marks are no words."""
+        words = (word for word in dict.fromkeys(split_words(text)) if any(map(str.isalnum, word)))
+        return [word for word in words if word not in self._ids]
 
     def nearest(self, word: str) -> str | None:
         """The known word that is spelled most like this one, or None."""

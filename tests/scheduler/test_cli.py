@@ -105,7 +105,7 @@ def test_a_sweep_on_data_whose_source_changed_is_refused(tmp_path, sweep_file):
     for words in (submit, submit[:-1]):
         said = t2f(*words, home=home, code=2)
         assert "tiny has changed since" in said
-        assert "1 pictures are changed, such as faces/1.png" in said
+        assert "1 picture is changed, such as faces/1.png" in said
     assert everything_below(home) == before
     assert "would submit" in t2f(*submit, "--as-prepared", home=home)
     source.rename(tmp_path / "gone")

@@ -113,7 +113,7 @@ def test_prepare_then_check(t2f, source, tmp_path):
     assert json.loads(t2f("data", "check", "faces", "--source", tmp_path / "moved", "--json"))["unchanged"]
     (tmp_path / "moved" / "0.png").unlink()
     said = t2f("data", "check", "faces", "--source", tmp_path / "moved", code=2)
-    assert "1 pictures are gone, such as 0.png" in said
+    assert "1 picture is gone, such as 0.png" in said
     assert "is no prepared data set" in t2f("data", "check", "others", code=2)
 
 

@@ -153,8 +153,8 @@ def test_what_changed_is_said(source, folder):
     (source / "faces" / "3.png").unlink()
     write_pictures(folder, "new.png", seed=2)
     assert said() == (
-        "2 pictures are changed, such as faces/1.png; 1 pictures are gone, such as faces/3.png; "
-        "1 pictures are new, such as uncaptioned:new.png"
+        "2 pictures are changed, such as faces/1.png; 1 picture is gone, such as faces/3.png; "
+        "1 picture is new, such as uncaptioned:new.png"
     )
 
 

@@ -75,7 +75,7 @@ def test_too_many_words_say_what_to_do():
 
 
 def test_unknown_words_and_the_nearest_known_one():
-    assert VOCABULARY.unknown_words("brwn hair, brwn zebra") == ["brwn", "zebra"]
+    assert VOCABULARY.unknown_words("[brwn] hair / brwn zebra!") == ["brwn", "zebra"]
     assert VOCABULARY.nearest("brwn") == "brown"
     assert VOCABULARY.nearest("zzz") is None
 
