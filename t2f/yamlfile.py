@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ class _StrictLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep=deep)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            # PyYAML reads a value as its tag says (`!!bool x`), and raises whatever comes where it is none.
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise SpecError(
+                f"line {node.start_mark.line + 1}: not valid YAML: {node.value!r:.100} cannot be read as {tag}; "
+                "write a plain word or number, without a tag"
+            ) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -41,6 +55,10 @@ class _StrictLoader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 raise SpecError(f"line {line}: a merge key (<<) is not allowed; write the values out")
             key = self.construct_object(key_node)
+            if not isinstance(key, Hashable):
+                raise SpecError(
+                    f"line {line}: a key must be a word or a number, not {key_node.value!r:.100} with a tag"
+                )
             if key in seen:
                 raise SpecError(f"line {line}: the key {key!r} is given twice; keep one")
             seen.add(key)
@@ -90,6 +108,12 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
     except SpecError as error:
         raise SpecError(f"{source}, {error}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        character = chr(error.character) if isinstance(error.character, int) else error.character
+        raise SpecError(
+            f"{source}, line {line}: not valid YAML: the character {character!r} is not allowed; remove it"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
