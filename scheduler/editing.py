@@ -44,9 +44,10 @@ def edit_sweep(store: Store, sweep: Sweep, changes: Mapping[str, Any], *, by: st
     if sweep.state == SweepState.STOPPING:
         raise UserError(f"the sweep {sweep.name!r} is being stopped; wait until it has stopped, then edit it")
     spec, given = _read(sweep, changes)
+    changed = tuple(one for one in spec.parameters if one.name in given.get("parameters", {}))
     new = replace(
         sweep.resolved,
-        space=replace(sweep.resolved.space, parameters=_parameters(sweep, spec.parameters)),
+        space=replace(sweep.resolved.space, parameters=_parameters(sweep, changed)),
         budget=_updated(sweep.resolved.budget, spec.budget, given.get("budget", {})),
         resources=_updated(sweep.resolved.resources, spec.resources, given.get("resources", {})),
         retry=_updated(sweep.resolved.retry, spec.retry, given.get("retry", {})),
@@ -93,17 +94,39 @@ def _read(sweep: Sweep, changes: Mapping[str, Any]) -> tuple[SweepSpec, dict[str
             )
         given.setdefault(section, {})[name] = value
     plan, old = sweep.resolved.space.plan, sweep.resolved
+    # Conditions, constraints and the method's own words are about all parameters, so the reader sees the others too.
+    parameters = {one.name: _written(one) for one in old.space.parameters}
     file: dict[str, Any] = {
         "name": sweep.name,
         "data": {"dataset": sweep.data_name},
         "preset": old.space.preset,
         "method": old.method,
+        "metric": [{"name": one.metric, "goal": one.goal} for one in old.objectives],
         "stages": {name: list(getattr(plan, name)) for name in ("resolutions", "images", "fade", "batch")},
+        "constraints": [constraint.text for constraint in old.space.constraints],
+        **({} if old.growing is None else {"grow": old.growing.to_words()}),
         **given,
+        "parameters": parameters | given.get("parameters", {}),
     }
     if old.budget.max_trials is not None:
         file["budget"] = {"max_trials": old.budget.max_trials, **given.get("budget", {})}
     return read_sweep(Section(file, f"editing {sweep.name}"), Path()), given
+
+
+def _written(parameter: Parameter) -> dict[str, Any]:
+    """A parameter as a sweep file has it."""
+    if parameter.later:
+        return {"per_stage": [*parameter.values, *(value for _, value in parameter.later)]}
+    words = {
+        "values": list(parameter.values) or None,
+        "distribution": parameter.distribution,
+        "min": parameter.low,
+        "max": parameter.high,
+        "q": parameter.step,
+        "from_stage": parameter.from_stage,
+        "when": parameter.to_json()["when"] or None,
+    }
+    return {word: value for word, value in words.items() if value is not None}
 
 
 def _updated(old: Settable, read: Settable, given: Mapping[str, Any]) -> Settable:
@@ -150,7 +173,8 @@ def _further_trials(resolved: ResolvedSweep, there: list[Trial]) -> list[NewTria
             )
         return new
     limit = resolved.budget.max_trials
-    if resolved.method not in LISTED or limit is None:
+    # A population's further trials are children, which are made at stages' ends.
+    if resolved.method not in LISTED or resolved.growing is not None or limit is None:
         return []
     enqueued = sum(trial.origin == ENQUEUED for trial in there)
     drawn = sum(trial.origin == resolved.method for trial in there)

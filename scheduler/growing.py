@@ -39,6 +39,11 @@ class Growing:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "perturb": list(self.perturb)}
 
+    def to_words(self) -> dict[str, Any]:
+        """The section `grow` of a sweep file that means this."""
+        foreign = ("keep", "children") if self.preset == "pbt" else ("truncate",)
+        return {word: value for word, value in self.to_json().items() if word not in foreign}
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Growing":
         return cls(**{**stored, "perturb": tuple(stored["perturb"])})

@@ -9,6 +9,7 @@ from scheduler.states import SweepState
 from t2f.errors import UserError
 from tests.scheduler.acting import work_off
 from tests.scheduler.conftest import DEMO_LIKE
+from tests.scheduler.test_growing import GROW
 
 RANDOM = DEMO_LIKE.replace(
     "generator.learning_rate: {values: [0.001, 0.002, 0.004], from_stage: 8}",
@@ -94,6 +95,44 @@ def test_a_constant_of_its_own_stays_with_the_trials_that_have_it(store, submit)
     edit(store, {"parameters.network.latent": {"values": [512, 24]}})
     assert sweep_of(store).resolved.space.stages(trials(store)[0].parameters) == stages
     assert len(trials(store)) == 6 + 12
+
+
+CONDITIONAL = DEMO_LIKE.replace(
+    "  generator.learning_rate",
+    "  loss.r1_gamma: {values: [0.1, 1], when: {loss.name: logistic-r1}}\n  generator.learning_rate",
+)
+CONDITIONAL += "constraints: [loss.r1_gamma < 3]\n"
+
+
+def test_a_conditional_parameter_gets_further_values(store, submit):
+    submit(text=CONDITIONAL)
+    assert len(trials(store)) == 3 + 2 * 3
+    changes = {"parameters.loss.r1_gamma": {"values": [0.1, 1, 2, 5], "when": {"loss.name": "logistic-r1"}}}
+    done = edit(store, changes)
+    assert list(done.changes) == ["parameters.loss.r1_gamma"]
+    assert done.new_trials == 3, "those with 5 break the constraint"
+    assert {trial.parameters["loss.r1_gamma"] for trial in trials(store)[9:]} == {2}
+    with pytest.raises(UserError, match=r"loss.r1_gamma: when: loss.name = 'logistic-r1' never holds"):
+        edit(store, {"parameters.loss.name": {"values": ["wgan-gp", "hinge"]}})
+
+
+@pytest.mark.parametrize("grow", ["{population: 6, keep: 2}", "{population: 6, preset: pbt, truncate: 0.4}"])
+def test_a_population_is_edited(store, submit, grow):
+    submit(text=GROW.replace("{population: 6, keep: 2, children: 3}", grow) + "budget: {max_trials: 12}\n")
+    done = edit(store, {"budget.max_trials": 20, "resources.priority": 80})
+    assert (set(done.changes), done.new_trials) == ({"budget.max_trials", "resources.priority"}, 0)
+    with pytest.raises(UserError, match="population = 6 is more than budget.max_trials = 5"):
+        edit(store, {"budget.max_trials": 5})
+    assert edit(store, {"parameters.loss.name": {"values": ["hinge", "wgan-gp"]}}).new_trials == 0
+
+
+def test_of_several_objectives_the_budget_is_edited(store, submit):
+    text = RANDOM.replace(
+        "early_terminate: {type: halving, eta: 3, min_stage: 8}", "metric: [{name: text}, {name: swd}]"
+    )
+    submit(text=text)
+    assert edit(store, {"budget.max_trials": 6}).new_trials == 2
+    assert [one.metric for one in sweep_of(store).resolved.objectives] == ["text", "swd"]
 
 
 def test_a_dry_run_writes_nothing(store, submit):
