@@ -40,10 +40,21 @@ def read_early_terminate(file: Section, stages: StagesSection, objectives: Seque
             f"{section.where}: type = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
             "compares one; remove early_terminate, or give one metric"
         )
+    if section.content and "type" not in section.content:
+        raise SpecError(
+            f"{section.where}: {', '.join(section.content)} would have no effect, since 'type' is missing; "
+            f"give type: one of {', '.join(TYPES)}"
+        )
     if kind == "median" and "eta" in section.content:
         raise SpecError(f"{section.where}: eta has no meaning for type: median, which keeps the upper half; remove it")
     eta = section.whole("eta", default=3, low=2, high=100)
-    return EarlyTermination(type=kind, eta=eta, min_stage=read_min_stage(section, stages))
+    policy = EarlyTermination(type=kind, eta=eta, min_stage=read_min_stage(section, stages))
+    if kind != "none" and not is_rung(policy, policy.min_stage, stages.resolutions[-1]):
+        raise SpecError(
+            f"{section.where}: type = {kind!r} would stop nobody: min_stage = {policy.min_stage} is the last stage, at "
+            "whose end all trials are through; give an earlier one, or type: none"
+        )
+    return policy
 
 
 def read_min_stage(section: Section, stages: StagesSection) -> int:

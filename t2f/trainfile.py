@@ -231,7 +231,7 @@ class Section:
             if later and key in later:
                 raise SpecError(f"{self.where}: {key!r} {later[key]}")
             near = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise SpecError(f"{self.where}: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
 
     def _missing(self, key: str, kind: str) -> SpecError:

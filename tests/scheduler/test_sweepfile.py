@@ -93,6 +93,7 @@ def when(condition: dict, **loss) -> dict:
     ("path", "value", "message"),
     [
         ("nam", "x", "unknown key 'nam'; did you mean 'name'?"),
+        ("zzz", 1, "unknown key 'zzz'. Allowed: name, data"),
         ("name", "", "name = '' is not allowed"),
         ("name", "../x", "is not allowed; use up to 100 letters"),
         ("name", 3, "name = 3"),
@@ -194,6 +195,12 @@ def when(condition: dict, **loss) -> dict:
         ("early_terminate", {"type": "halfing"}, "did you mean 'halving'"),
         ("early_terminate", {"type": "halving", "eta": 1}, "eta = 1"),
         ("early_terminate", {"type": "halving", "min_stage": 64}, "min_stage = 64 is no stage"),
+        (
+            "early_terminate",
+            {"type": "halving", "min_stage": 16},
+            "would stop nobody: min_stage = 16 is the last stage",
+        ),
+        ("early_terminate", {"eta": 3, "min_stage": 8}, "eta, min_stage would have no effect, since 'type' is missing"),
         ("early_terminate", {"type": "median", "eta": 3}, "eta has no meaning for type: median"),
         ("budget", {"max_trials": 0}, "max_trials = 0"),
         ("resources", {"num_gpus": 0.5}, "t2f up --num-gpus"),
