@@ -6,6 +6,8 @@ from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.limits import duration_text
 from scheduler.reads import Sweep
+from scheduler.store import Store
+from t2f.errors import UserError
 
 
 def device_hours(database: Database, sweep_id: int, now: float) -> float:
@@ -34,3 +36,17 @@ def spent_budget(database: Database, sweep: Sweep, now: float) -> str | None:
         if used >= budget.gpu_hours:
             return f"its {budget.gpu_hours:g} device hours are spent ({used:.3g} used)"
     return None
+
+
+def require_budget(store: Store, sweep: Sweep) -> None:
+    """UserError where a budget of the sweep is spent, so that what is added or opened again would end at once."""
+    budget, database = sweep.resolved.budget, store.database
+    # The database's clock costs a transaction.
+    spent = spent_budget(database, sweep, now := store.now()) if budget.is_timed else None
+    if spent is not None:
+        is_over = budget.wall_seconds is not None and now - sweep.created >= budget.wall_seconds
+        word, example = ("wall", "14d") if is_over else ("gpu_hours", "100")
+        raise UserError(
+            f"the sweep {sweep.name!r} begins nothing more: {spent}; raise that first, as in "
+            f"t2f sweep edit {sweep.name} --set budget.{word}={example}"
+        )

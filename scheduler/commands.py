@@ -6,13 +6,13 @@ This is the door; acts that are stories of their own have their files.
 from collections.abc import Mapping
 from typing import Any
 
-from scheduler import asking, reads
+from scheduler import asking, budgets, reads
 from scheduler.deleting import Deletion, delete_sweep
 from scheduler.editing import Edit, edit_sweep
 from scheduler.offspring import Branch, clone_trial, extend_trial, fork_trial
 from scheduler.reads import Sweep, Trial
 from scheduler.search.reading import checked_trial
-from scheduler.states import SweepState, TrialState
+from scheduler.states import BROKEN_TRIALS, SweepState, TrialState
 from scheduler.store import NewTrial, Store
 from t2f.errors import UserError
 from t2f.settings import Value
@@ -70,6 +70,7 @@ def checked_enqueue(sweep: Sweep, parameters: Mapping[str, Any]) -> dict[str, Va
 def enqueue_trial(store: Store, sweep: Sweep, parameters: Mapping[str, Any]) -> str:
     """Add a trial with these parameters and return its name; the scheduler draws the others when it begins."""
     chosen = checked_enqueue(sweep, parameters)
+    budgets.require_budget(store, sweep)
     number = store.enqueue_trial(sweep.id, NewTrial(parameters=chosen, origin=asking.ENQUEUED))
     _require_open(store, sweep, number is not None)
     return f"{sweep.name}/T{number}"
@@ -99,6 +100,8 @@ def cancel_trial(store: Store, trial: Trial) -> None:
 
 def retry_trial(store: Store, sweep: Sweep, trial: Trial) -> None:
     """Try a failed or diverged trial again where it broke, with fresh retry budgets; an ended sweep is open again."""
+    if trial.state in BROKEN_TRIALS:
+        budgets.require_budget(store, sweep)
     if not store.retry_trial(trial.id, evaluation_key=sweep.resolved.evaluation.key):
         _refuse_stopping(store, sweep.name, "retry")
         raise UserError(f"{trial.name} is {_state(store, trial)}; only a failed or diverged trial can be retried")
@@ -118,6 +121,8 @@ def promote_trial(store: Store, trial: Trial) -> None:
 
     Nothing is trained again for it, and a sweep that had ended is open again.
     """
+    if trial.state == TrialState.PRUNED:
+        budgets.require_budget(store, reads.sweep(store.database, trial.sweep_name))
     if not store.promote_trial(trial.id):
         _refuse_stopping(store, trial.sweep_name, "promote")
         raise UserError(f"{trial.name} is {_state(store, trial)}; only a pruned trial can be promoted")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scheduler import reads, trial_reads
+from scheduler import budgets, reads, trial_reads
 from scheduler.reads import Sweep, Trial
 from scheduler.space import Deviation, SearchSpace
 from scheduler.states import SweepState, TrialState
@@ -209,6 +209,7 @@ def _attributes(deviation: Deviation, *, of: str, skips_rungs: bool = False) -> 
 
 
 def _add(store: Store, sweep: Sweep, new: NewTrial, *, by: str, dry_run: bool) -> Branch:
+    budgets.require_budget(store, sweep)
     of = new.attributes["of"]
     stages = sweep.resolved.space.stages(new.parameters, Deviation.of(new.attributes))
     keys = stage_keys(stages)

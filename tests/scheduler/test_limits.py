@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler import budgets, reads, settling, submitting, waiting
+from scheduler import budgets, commands, reads, settling, submitting, waiting
 from scheduler.limits import duration_text
 from scheduler.states import SweepState, TrialState
 from scheduler.sweepfile import ResolvedSweep
@@ -99,6 +99,24 @@ def test_a_sweep_whose_time_is_over_finishes_what_runs_and_stops(store, submit, 
     assert (sweep.state, sweep.error) == (SweepState.STOPPED, "the budget: its wall time of 1h is over")
     assert states(store, "s") == ["pruned", "pruned", "canceled", "canceled"]
     assert len(reads.ranking(store.database, sweep)) == 2
+    pruned = reads.trial(store.database, "s/T0")
+    rate = {"generator.learning_rate": 0.02}
+    for act in (
+        lambda: commands.promote_trial(store, pruned),
+        lambda: commands.clone_trial(store, pruned, values=rate, by="ada", dry_run=True),
+        lambda: commands.fork_trial(store, pruned, 4, values=rate, by="ada"),
+        lambda: commands.extend_trial(store, pruned, prepared_to=16, by="ada"),
+    ):
+        with pytest.raises(
+            UserError, match=r"1h is over; raise that first, as in t2f sweep edit s --set budget.wall=14d"
+        ):
+            act()
+    assert reads.sweep(store.database, "s").state == SweepState.STOPPED, "what would end at once is not opened again"
+    commands.edit_sweep(store, sweep, {"budget.wall": "14d"}, by="ada")
+    commands.promote_trial(store, pruned)
+    while not settle(store, "s"):
+        assert work_off(store, worker)
+    assert states(store, "s") == ["complete", "pruned", "canceled", "canceled"]
 
 
 def test_device_hours_are_those_of_the_attempts_that_the_sweep_bears(store, submit, clock):
