@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler import commands, model_reads, own_loop, reads, waiting
 from scheduler.exporting import export_table
 from scheduler.home import Home
+from scheduler.models import sweep_data
 from scheduler.reads import Trial
 from scheduler.registry import BEST
 from scheduler.states import SweepState
@@ -23,6 +24,7 @@ from scheduler.store import Store
 from scheduler.submission import submit_spec
 from scheduler.submitting import Tree
 from scheduler.sweepfile import SweepSpec, read_sweep, read_sweep_file
+from scheduler.trial_logs import trial_logs
 from t2f.cli import DEFAULT_HOME
 from t2f.errors import SpecError, UserError
 from t2f.trainfile import Section
@@ -250,6 +252,10 @@ class Sweep:
         """A row a trial: parameters, states, every figure at every resolution, as `t2f sweep export` writes it."""
         return export_table(self._store.database, self._row)
 
+    def logs(self, trial: Trial | int | str) -> dict[str, Any]:
+        """What happened to a trial, as `t2f trial logs --json` has it: attempts and their errors, events, curves."""
+        return trial_logs(self._store.database, self._place.path / "logs", self.trial(trial))
+
     def pause(self) -> None:
         """No new stage runs; what runs goes on."""
         commands.pause_sweep(self._store, self._row)
@@ -272,6 +278,13 @@ class Sweep:
         """Try a failed or diverged trial again where it broke."""
         commands.retry_trial(self._store, self._row, self.trial(trial))
 
+    def pause_trial(self, trial: Trial | int | str) -> None:
+        """No new stage runs for one trial; what it shares goes on for the others."""
+        commands.pause_trial(self._store, self.trial(trial))
+
+    def resume_trial(self, trial: Trial | int | str) -> None:
+        commands.resume_trial(self._store, self.trial(trial))
+
     def promote_trial(self, trial: Trial | int | str) -> None:
         """Let a stopped trial go on from where it was sealed; nothing is trained again for it."""
         commands.promote_trial(self._store, self.trial(trial))
@@ -285,6 +298,34 @@ class Sweep:
         """Add a trial on a trial's sealed stage of so many px, with these settings from the next stage on."""
         by = getpass.getuser()
         return self._new(commands.fork_trial(self._store, self.trial(trial), resolution, values=values, by=by))
+
+    def extend_trial(
+        self,
+        trial: Trial | int | str,
+        *,
+        images: int | None = None,
+        to: int | None = None,
+        images_beyond: Sequence[int] = (),
+    ) -> Trial:
+        """Add a trial that goes on where a complete one ended, or a pruned one was stopped.
+
+        images: of its last stage, more than it had. to: the px of a new last stage; images_beyond: of each stage that
+        this adds, or one number for all.
+        """
+        branch = commands.extend_trial(
+            self._store,
+            self.trial(trial),
+            images=images,
+            to=to,
+            images_beyond=tuple(images_beyond),
+            prepared_to=max(sweep_data(self._place, self._row).resolutions),
+            by=getpass.getuser(),
+        )
+        return self._new(branch)
+
+    def delete(self) -> commands.Deletion:
+        """Delete it, ended, with its models and files; stage runs that other sweeps share stay."""
+        return commands.delete_sweep(self._store, self._place.files, self._row, by=getpass.getuser())
 
     def _new(self, branch: commands.Branch) -> Trial:
         assert branch.name is not None, "only a dry run adds none"

@@ -62,6 +62,17 @@ def test_a_file_is_looked_at_submitted_and_acted_on(own_home, tmp_path):  # noqa
         copy = sweep.clone_trial(0, {"generator.learning_rate": 0.003})
         assert (copy.origin, copy.parameters["generator.learning_rate"]) == ("clone", 0.003)
         assert [row["trial"] for row in sweep.export()] == [trial.name for trial in sweep.trials()]
+        sweep.pause_trial(1)
+        assert sweep.trial(1).state == "paused"
+        with pytest.raises(UserError, match="is paused already"):
+            sweep.pause_trial(1)
+        sweep.resume_trial(1)
+        assert sweep.trial(1).state == "waiting"
+        assert [event["kind"] for event in sweep.logs(1)["events"]][-2:] == ["trial.paused", "trial.waiting"]
+        with pytest.raises(UserError, match="only a complete trial can be extended"):
+            sweep.extend_trial(1, images=80)
+        with pytest.raises(UserError, match="only one that has ended can be deleted"):
+            sweep.delete()
         sweep.stop()
         assert sweep.state == SweepState.STOPPING
         sweep.cancel()
@@ -69,8 +80,12 @@ def test_a_file_is_looked_at_submitted_and_acted_on(own_home, tmp_path):  # noqa
         for act in (sweep.cancel, sweep.pause, sweep.resume):
             with pytest.raises(UserError, match="is canceled already"):
                 act()
-    with Sweep.open("mine", home=own_home) as sweep, pytest.raises(UserError, match="no trial of 'mine' is measured"):
-        sweep.best()
+    with Sweep.open("mine", home=own_home) as sweep:
+        with pytest.raises(UserError, match="no trial of 'mine' is measured"):
+            sweep.best()
+        assert sweep.delete().trials == 8
+    with pytest.raises(UserError, match="there is no sweep 'mine'"):
+        Sweep.open("mine", home=own_home)
 
 
 def test_the_best_and_the_table_of_a_measured_sweep(six):
