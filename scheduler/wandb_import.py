@@ -39,7 +39,7 @@ class Import:
 
     def text(self) -> str:
         """The sweep file as YAML, the notes as comments above it."""
-        head = "".join(f"# {note}\n" for note in self.notes)
+        head = "".join(f"# {' '.join(note.split())}\n" for note in self.notes)  # a line each, whatever is quoted
         return head + yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
@@ -152,7 +152,9 @@ def _range(name: str, one: Mapping[str, Any], found: Import) -> dict[str, Any] |
     if "value" in one:
         return {"value": one["value"]}
     if "values" in one:
-        return {"values": list(one["values"])}
+        if not isinstance(one["values"], list):
+            raise SpecError(f"values = {one['values']!r:.100} is no list")
+        return {"values": one["values"]}
     given = one.get("distribution") or ("int_uniform" if _are_whole(one) else "uniform")
     quantised, base = str(given).startswith("q_"), str(given).removeprefix("q_")
     if base not in DISTRIBUTIONS:

@@ -90,6 +90,7 @@ def test_what_has_no_counterpart_is_listed(imported):
         ("method: magic\nparameters: {}", "must be one of grid, random, bayes"),
         ("parameters: {loss.name: hinge}", "give a mapping such as value: hinge"),
         ("parameters: {text.hidden: {min: a, max: 3}}", "left out"),
+        ("parameters: {text.hidden: {values: 64}}", "left out"),
     ],
 )
 def test_what_is_no_sweep_of_theirs(text, message):
@@ -99,6 +100,12 @@ def test_what_is_no_sweep_of_theirs(text, message):
         return
     with pytest.raises(SpecError, match=message):
         import_wandb(content, source="w.yaml", dataset="faces")
+
+
+def test_a_note_stays_one_comment():
+    text = import_wandb({"method": "grid", "parameters": {"a\nb: c": {"value": 1}}}, source="w", dataset="d").text()
+    assert parse_yaml(text, source="x")["method"] == "grid"
+    assert "# parameters.a b: c: is no setting of ours" in text
 
 
 def test_a_random_sweep_without_an_end_gets_one():
