@@ -100,11 +100,7 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
     for row in page_reads.trial_states(connection, ids):
         states[row.sweep_id][row.state] = row.count
     counts = {row.sweep_id: row for row in page_reads.stage_run_counts(connection, ids)}
-    best = {
-        row.sweep_id: (row.score, row.number)
-        for row in page_reads.best_scores(connection, {row.id: evaluation_key(row) for row in rows})
-    }
-    best |= best_finalists(connection, rows)
+    best = best_trials(connection, rows)
     waits = waiting.reasons_in(connection)
     return [
         SweepSummary(
@@ -117,7 +113,8 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
             trials_by_state={state.value: states[row.id][state] for state in TrialState if states[row.id][state]},
             stage_runs_done=counts[row.id].done if row.id in counts else 0,
             stage_runs_total=counts[row.id].total if row.id in counts else 0,
-            best_score=best[row.id][0] if row.id in best else None,
+            metric=objectives(row)[0].metric,
+            best_value=best[row.id][0] if row.id in best else None,
             best_trial=f"{row.name}/T{best[row.id][1]}" if row.id in best else None,
             created=row.created,
             ended=row.ended,
@@ -126,13 +123,48 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
     ]
 
 
-def best_finalists(connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[float, int]]:
-    """Sweep id -> the highest mean of a finalist's fresh seeds, and its number; of sweeps that have some."""
-    scores: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for row in page_reads.fresh_scores(connection, {row.id: evaluation_key(row) for row in rows}):
-        scores[row.sweep_id, Role.of(row.attributes).parent].append(row.score)
-    means = sorted((sum(found) / len(found), -number, sweep_id) for (sweep_id, number), found in scores.items())
+def best_trials(connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[float, int]]:
+    """Sweep id -> the best value of its metric, or of the first of several, and the number of the trial that has it.
+
+    A finalist's is the mean of its fresh seeds.
+    """
+    keys: dict[Objective, dict[int, str]] = defaultdict(dict)
+    own: dict[int, Objective] = {}
+    for row in rows:
+        first = objectives(row)[0]
+        if row.resolved.get("own_loop"):
+            own[row.id] = first
+        else:
+            keys[first][row.id] = evaluation_key(row)
+    best = best_told(connection, own)
+    for objective, of in keys.items():
+        best |= {row.sweep_id: (row.value, row.number) for row in page_reads.best_values(connection, of, objective)}
+        best |= best_finalists(connection, of, objective)
+    return best
+
+
+def best_finalists(
+    connection: Connection, keys: Mapping[int, str], objective: Objective
+) -> dict[int, tuple[float, int]]:
+    """Sweep id -> the best mean of a finalist's fresh seeds, and its number; of sweeps that have some."""
+    values: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for row in page_reads.fresh_values(connection, keys, objective.metric):
+        values[row.sweep_id, Role.of(row.attributes).parent].append(row.value)
+    means = [(sum(found) / len(found), -number, sweep_id) for (sweep_id, number), found in values.items()]
+    means.sort(key=lambda mean: (objective.turned(mean[0]), mean[1]))
     return {sweep_id: (mean, -number) for mean, number, sweep_id in means}
+
+
+def best_told(connection: Connection, own: Mapping[int, Objective]) -> dict[int, tuple[float, int]]:
+    """The same of sweeps that somebody's own loop trains: their trials have what it told."""
+    found: dict[int, tuple[float, int]] = {}
+    for row in page_reads.trials_of(connection, own) if own else ():
+        objective = own[row.sweep_id]
+        value = (row.attributes.get("told") or {}).get(objective.metric)
+        before = found.get(row.sweep_id)
+        if value is not None and (before is None or objective.turned(value) > objective.turned(before[0])):
+            found[row.sweep_id] = (value, row.number)
+    return found
 
 
 def sweep(database: Database, name: str, *, limit: int, offset: int) -> Sweep:
@@ -205,7 +237,7 @@ def sweep_rows(connection: Connection, name: str) -> SweepRows:
         runs={number: stage_run(row, sharers[number]) for number, row in run_rows.items()},
         run_rows=run_rows,
         paths=paths,
-        reasons=reasons(page_reads.ends_of_trials(connection, sweep_row.id)),
+        reasons=reasons(page_reads.ends_of_trials(connection, sweep_row.id), {row.id: row.state for row in trials}),
         varying=varying_parameters([row.parameters for row in trials]),
         # Trials that were extended go beyond the sweep's own plan.
         resolutions=sorted(
@@ -284,7 +316,10 @@ def ranked(rows: SweepRows) -> list[Trial]:
     """Trials in the order of the command line's ranking, then those that are not ranked."""
     wanted = objectives(rows.sweep)
     measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
-    standings = [standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])]
+    if rows.sweep.resolved.get("own_loop"):
+        standings = [told_standing(row, wanted, max(rows.resolutions)) for row in rows.trials if told_of(row)]
+    else:
+        standings = [standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])]
     parents = parents_of((row.id, row.origin, row.attributes) for row in rows.trials)
     own = rank([one for one in standings if one.trial_id not in parents], wanted)
     ranking = lift(own, fresh_results(standings, parents), wanted[0].goal)
@@ -349,6 +384,22 @@ def standing(row: Row, run: StageRun, wanted: Sequence[Objective]) -> Standing:
     )
 
 
+def told_of(row: Row) -> Mapping[str, float] | None:
+    """Metric -> value, of a trial that somebody's own loop trained."""
+    return row.attributes.get("told")
+
+
+def told_standing(row: Row, wanted: Sequence[Objective], resolution: int) -> Standing:
+    return Standing(
+        trial_id=row.id,
+        number=row.number,
+        state=TrialState(row.state),
+        stage_run_id=-row.id,  # it has none, and shares with nobody
+        resolution=resolution,
+        values=tuple(told_of(row).get(objective.metric) for objective in wanted),
+    )
+
+
 def sharing(rows: SweepRows) -> Sharing:
     return Sharing(
         wanted=sum(len(path) for path in rows.paths.values()),
@@ -358,12 +409,17 @@ def sharing(rows: SweepRows) -> Sharing:
     )
 
 
-def reasons(ends: Iterable[Row]) -> dict[int, str]:
-    """Trial id to the sentence that says why it was stopped."""
+def reasons(ends: Iterable[Row], states: Mapping[int, str]) -> dict[int, str]:
+    """Trial id to the sentence that says why it ended early; nothing of one that was taken up again since.
+
+    states: of the trials, by their ids.
+    """
     found = {}
     for row in ends:
-        payload = row.payload
-        found[row.trial_id] = str(payload.get("reason") or payload.get("error") or row.kind.replace(".", " "))
+        payload, state = row.payload, states.get(row.trial_id)
+        said = str(payload.get("reason") or payload.get("error") or row.kind.replace(".", " "))
+        if row.kind == f"trial.{state}" and said != state:
+            found[row.trial_id] = said
     return found
 
 

@@ -120,7 +120,8 @@ class SweepSummary(Facts):
     trials_by_state: dict[str, int]
     stage_runs_done: int
     stage_runs_total: int
-    best_score: float | None
+    metric: str = Field(description="by which its trials are ranked, or the first of several")
+    best_value: float | None = Field(description="of that metric, so far")
     best_trial: str | None
     created: float
     ended: float | None

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, Row, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, tuple_
 
 from scheduler.finalists import ORIGIN as REPLICATE
+from scheduler.objectives import Objective
 from scheduler.states import RunState, TrialState
 from scheduler.tables import (
     attempts,
@@ -18,6 +19,10 @@ from scheduler.tables import (
     trials,
     workers,
 )
+
+ENDS_EARLY = [
+    f"trial.{state}" for state in (TrialState.PRUNED, TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED)
+]
 
 
 def count_sweeps(connection: Connection) -> int:
@@ -113,10 +118,10 @@ def curves_of(connection: Connection, stage_run_ids: Iterable[int], names: Itera
 
 
 def ends_of_trials(connection: Connection, sweep_id: int) -> Sequence[Row]:
-    """trial_id, kind, payload of the events that stopped trials, the newest last"""
+    """trial_id, kind, payload of the events that ended trials before their last stage, the newest last"""
     return connection.execute(
         select(events.c.trial_id, events.c.kind, events.c.payload)
-        .where(events.c.sweep_id == sweep_id, events.c.kind.in_(["trial.pruned", "trial.failed", "trial.diverged"]))
+        .where(events.c.sweep_id == sweep_id, events.c.kind.in_(ENDS_EARLY))
         .order_by(events.c.id)
     ).all()
 
@@ -158,20 +163,33 @@ def trials_on(connection: Connection, stage_run_ids: Iterable[int]) -> Sequence[
     ).all()
 
 
-def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row]:
-    """sweep_id, number, resolution, score of each sweep's best trial, in the order of `ranking.rank`: one that passes
-    every gate, got furthest and has the best score
+def _measured(metric: str) -> ColumnElement[float]:
+    """An evaluation's value of a metric."""
+    return evaluations.c.score if metric == "score" else evaluations.c.metrics[metric]["value"].as_float()
+
+
+def best_values(connection: Connection, keys: Mapping[int, str], objective: Objective) -> Sequence[Row]:
+    """sweep_id, number, resolution, value of each sweep's best trial, in the order of `ranking.rank`: one that passes
+    every gate, got furthest and is the best by this metric
 
     keys: sweep id to its evaluation key; other sweeps' measurements of shared stage runs do not count.
     """
+    value = _measured(objective.metric)
+    better_first = value.desc() if objective.goal == "maximize" else value.asc()
     num_closed = evaluations.c.metrics["closed_gates"]["value"].as_float()
     is_behind_gate = case((func.coalesce(num_closed, 0) > 0, 1), else_=0)
     place = func.row_number().over(
         partition_by=demands.c.sweep_id,
-        order_by=(is_behind_gate, stage_runs.c.resolution.desc(), evaluations.c.score.desc(), trials.c.number),
+        order_by=(is_behind_gate, stage_runs.c.resolution.desc(), better_first, trials.c.number),
     )
     scored = (
-        select(demands.c.sweep_id, trials.c.number, stage_runs.c.resolution, evaluations.c.score, place.label("place"))
+        select(
+            demands.c.sweep_id,
+            trials.c.number,
+            stage_runs.c.resolution,
+            value.label("value"),
+            place.label("place"),
+        )
         .join(trials, trials.c.id == demands.c.trial_id)
         .join(stage_runs, stage_runs.c.id == demands.c.stage_run_id)
         .join(evaluations, evaluations.c.stage_run_id == stage_runs.c.id)
@@ -179,6 +197,7 @@ def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row
             tuple_(demands.c.sweep_id, evaluations.c.key).in_(list(keys.items())),
             evaluations.c.state == RunState.DONE,
             evaluations.c.score.is_not(None),
+            value.is_not(None),
             trials.c.state.not_in([TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]),
             trials.c.origin != REPLICATE,
         )
@@ -187,17 +206,19 @@ def best_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row
     return connection.execute(select(scored).where(scored.c.place == 1)).all()
 
 
-def fresh_scores(connection: Connection, keys: Mapping[int, str]) -> Sequence[Row]:
-    """sweep_id, attributes, score of every finalist's fresh seed that came to its end; keys as for `best_scores`"""
+def fresh_values(connection: Connection, keys: Mapping[int, str], metric: str) -> Sequence[Row]:
+    """sweep_id, attributes, value of every finalist's fresh seed that came to its end; keys as for `best_values`"""
+    value = _measured(metric)
     place = func.row_number().over(partition_by=trials.c.id, order_by=stage_runs.c.resolution.desc())
     scored = (
-        select(demands.c.sweep_id, trials.c.attributes, evaluations.c.score, place.label("place"))
+        select(demands.c.sweep_id, trials.c.attributes, value.label("value"), place.label("place"))
         .join(trials, trials.c.id == demands.c.trial_id)
         .join(stage_runs, stage_runs.c.id == demands.c.stage_run_id)
         .join(evaluations, evaluations.c.stage_run_id == stage_runs.c.id)
         .where(
             tuple_(demands.c.sweep_id, evaluations.c.key).in_(list(keys.items())),
             evaluations.c.state == RunState.DONE,
+            value.is_not(None),
             trials.c.state == TrialState.COMPLETE,
             trials.c.origin == REPLICATE,
         )

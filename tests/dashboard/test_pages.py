@@ -81,6 +81,64 @@ def test_what_is_behind_a_gate_has_no_rank_and_says_why(client, place):
     assert "not ranked: it returns training images (gate: copies)" in client.get("/sweeps/demo").text
 
 
+def test_the_best_is_that_of_the_sweep_s_own_metric(client, place):
+    database = place.open()
+    with database.write.begin() as connection:
+        (resolved,) = connection.execute(sa.select(tables.sweeps.c.resolved)).scalars()
+        resolved = {**resolved, "metric": "swd", "goal": "minimize"}
+        connection.execute(sa.update(tables.sweeps).values(resolved=resolved))
+        second = client.get("/api/v1/sweeps/demo/trials/5").json()
+        mine = evaluations.c.stage_run_id == second["stage_runs"][-1]
+        (metrics,) = connection.execute(sa.select(evaluations.c.metrics).where(mine)).scalars()
+        connection.execute(sa.update(evaluations).where(mine).values(metrics={**metrics, "swd": {"value": 0.123}}))
+    database.close()
+    found = client.get("/api/v1/sweeps/demo").json()
+    assert found["ranking"][0]["name"] == found["best_trial"] == "demo/T5"
+    assert (found["metric"], found["best_value"]) == ("swd", 0.123)
+    assert "<dt>Best SWD</dt><dd>0.123" in client.get("/sweeps/demo").text
+    assert "SWD</span> <strong>0.123</strong>" in client.get("/").text
+
+
+def test_a_trial_says_why_it_ended_and_not_why_it_once_did(client, place):
+    database = place.open()
+    with database.write.begin() as connection:
+        (sweep,) = connection.scalars(sa.select(tables.sweeps.c.id))
+        ids = dict(connection.execute(sa.select(tables.trials.c.number, tables.trials.c.id)).all())
+        filler = Filler(connection, place.files, time.time())
+        filler.update("trials", ids[3], state="running")  # it was pruned, and promoted
+        filler.update("trials", ids[2], state="canceled")
+        filler.event("trial.canceled", sweep, ids[2], reason="the sweep's budget: its wall time of 1h is over")
+        filler.update("trials", ids[1], state="canceled")
+        filler.event("trial.canceled", sweep, ids[1], reason="canceled")
+    database.close()
+    said = {one["number"]: one["reason"] for one in client.get("/api/v1/sweeps/demo").json()["ranking"]}
+    assert (said[1], said[2], said[3]) == (None, "the sweep's budget: its wall time of 1h is over", None)
+    assert said[6].startswith("16 px: rank 6 of 6")
+    assert "its wall time of 1h is over" in client.get("/sweeps/demo/trials/2").text
+    assert "16 px: rank" not in client.get("/sweeps/demo/trials/3").text
+
+
+def test_what_an_own_loop_told_is_shown(client, place):
+    database = place.open()
+    with database.write.begin() as connection:
+        filler = Filler(connection, place.files, time.time())
+        sweep = filler.sweep("mine", state="complete")
+        (resolved,) = connection.scalars(sa.select(tables.sweeps.c.resolved).where(tables.sweeps.c.id == sweep))
+        resolved = {**resolved, "metric": "swd", "goal": "minimize", "own_loop": True}
+        filler.update("sweeps", sweep, resolved=resolved)
+        for number, told in enumerate((0.25, 0.125, None)):
+            trial = filler.trial(sweep, number, {"loss.drift": number}, state="failed" if told is None else "complete")
+            filler.update("trials", trial, attributes={} if told is None else {"told": {"swd": told}})
+    database.close()
+    found = client.get("/api/v1/sweeps/mine").json()
+    assert [(one["number"], one["rank"]) for one in found["ranking"]] == [(1, 1), (0, 2), (2, None)]
+    assert (found["best_trial"], found["best_value"]) == ("mine/T1", 0.125)
+    assert "<dt>SWD</dt><dd>0.125</dd>" in client.get("/sweeps/mine").text
+    page = client.get("/sweeps/mine/trials/1").text
+    assert "<dt>SWD</dt><dd>0.125</dd>" in page
+    assert "Told by the loop that trains it." in page
+
+
 def test_workers_are_a_plain_table(client):
     page = client.get("/workers").text
     for word in ("worker-2", "desk", "812", "32 px", "lost"):
