@@ -9,6 +9,8 @@ from scheduler.store import Store
 from scheduler.sweepfile import ResolvedSweep, SweepSpec
 from t2f.cli import checked_name, embed_captions, ensure_judge
 from t2f.data import PreparedData, check_source
+from t2f.data.prepared import is_prepared
+from t2f.errors import SpecError
 
 JUDGE_STEPS = 600
 
@@ -39,7 +41,7 @@ def submit_spec(
     name: instead of the file's. as_prepared: train on the data as it was prepared, though its source changed.
     own_loop: somebody else trains it. quiet: without bars.
     """
-    data = PreparedData.open(place.data / checked_name(spec.dataset))
+    data = open_data(place, spec.dataset)
     if not as_prepared:
         check_source(data.path, missing_ok=True)
     # A dry run trains no judge; any hash stands for the one to come, but data without captions will have none.
@@ -49,8 +51,14 @@ def submit_spec(
     name = checked_name(name or spec.name)
     warm = None
     if resolved.search.warm_start is not None:
-        rows, results = telling.warm_start(place.open(), resolved)
+        database = submitting.existing_database(place)
+        if database is None:
+            raise SpecError(
+                f"warm_start: there is no sweep {resolved.search.warm_start!r}; {place.path} holds none yet"
+            )
+        rows, results = telling.warm_start(database, resolved)
         warm = (len(rows), results)
+    init = open_init(spec, resolved, data, place)
     if dry_run:
         submitting.require_after(submitting.existing_database(place), resolved)
         tree = submitting.stage_tree(resolved, submitting.expected_trials(resolved))
@@ -58,12 +66,24 @@ def submit_spec(
     sentence = None
     if "sentence" in resolved.space.text_encoders:
         sentence = embed_captions(data, spec.sentence_encoder, quiet=quiet)
-    init = open_init(spec, resolved, data, place)
     resolved = spec.resolve(data, judge, init_sha256=init and init.sha256, sentence=sentence)
     resolved = replace(resolved, own_loop=own_loop)
     store = Store(place.create())
     tree = submitting.submit_sweep(store, resolved, name=name, submitted=text, data_name=spec.dataset, init=init)
     return _submission(place, resolved, name, tree, warm)
+
+
+def open_data(place: Home, name: str) -> PreparedData:
+    """The prepared data set of that name; SpecError with those there are."""
+    path = place.data / checked_name(name)
+    if not is_prepared(path):
+        folders = sorted(place.data.iterdir()) if place.data.is_dir() else []
+        known = ", ".join(one.name for one in folders if is_prepared(one)) or "none yet"
+        raise SpecError(
+            f"data: dataset = {name!r} is no prepared data set of {place.path}; prepared: {known}. "
+            f"Run t2f data prepare SOURCE --name {name}, or name another"
+        )
+    return PreparedData.open(path)
 
 
 def _submission(

@@ -24,7 +24,7 @@ from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
 from t2f.data.files import sync
-from t2f.errors import UserError
+from t2f.errors import SpecError, UserError
 from t2f.settings import Value
 from t2f.spec import StageSpec
 
@@ -62,7 +62,7 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     first = [NewTrial(parameters=parameters, origin=ENQUEUED) for parameters in resolved.search.enqueue]
     limit = resolved.budget.max_trials
     if limit is not None and len(first) > limit:
-        raise UserError(f"enqueue has {len(first)} trials and budget.max_trials is {limit}; raise it, or enqueue fewer")
+        raise SpecError(f"enqueue has {len(first)} trials and budget.max_trials is {limit}; raise it, or enqueue fewer")
     if resolved.method not in LISTED:
         return first
     known = [trial.parameters for trial in first]
@@ -75,7 +75,7 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     origin = resolved.method if resolved.growing is None else "random"  # that of its children is "grow"
     trials = first + [NewTrial(parameters=parameters, origin=origin) for parameters in chosen]
     if limit is not None and len(trials) > limit:
-        raise UserError(
+        raise SpecError(
             f"the grid has {len(trials)} trials and budget.max_trials is {limit}; "
             "list fewer values, or use method: random"
         )
@@ -153,10 +153,20 @@ def existing_database(home: Home) -> Database | None:
 
 
 def require_after(database: Database | None, resolved: ResolvedSweep) -> None:
-    """UserError where the sweep is to come after one that is not there."""
+    """SpecError where the sweep is to come after one that is not there."""
     after = resolved.after
     if after is not None and (database is None or reads.find_sweep(database, after) is None):
-        raise UserError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+        raise SpecError(f"after: {after!r} is no sweep of this home; submit that one first, or remove after:")
+
+
+def require_free_name(database: Database | None, name: str) -> None:
+    """UserError where a sweep of this home has the name already."""
+    if database is not None and reads.find_sweep(database, name) is not None:
+        raise _taken(name)
+
+
+def _taken(name: str) -> UserError:
+    return UserError(f"a sweep named {name!r} exists already; give another name: --name, or name: in the file")
 
 
 def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
@@ -213,14 +223,12 @@ def submit_sweep(
         # Refused before a million trials are built.
         limit = resolved.budget.max_trials or grid_size(resolved.space)
         if grid_size(resolved.space) > 100 * limit:
-            raise UserError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
+            raise SpecError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
     tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
     telling.warm_rows(store.database, resolved)
     require_after(store.database, resolved)
-    taken = UserError(f"a sweep named {name!r} exists already; change the file's name:")
-    if reads.find_sweep(store.database, name) is not None:
-        raise taken
+    require_free_name(store.database, name)
     if dry_run:
         return tree
     if init is not None:
@@ -237,5 +245,5 @@ def submit_sweep(
             trials=trials,
         )
     except IntegrityError as error:
-        raise taken from error
+        raise _taken(name) from error
     return tree

@@ -30,7 +30,7 @@ from t2f.cli import (
 )
 from t2f.evaluate_cli import judge_line
 from t2f.settings import Value
-from t2f.trainfile import read_override
+from t2f.trainfile import naming, read_override
 
 sweep_app = typer.Typer(no_args_is_help=True, help="Sweeps: submit, look at, act on, take elsewhere.")
 SHOWN = 200  # trials of a sweep, unless all are asked for
@@ -49,7 +49,11 @@ def sweep_submit(
 ) -> None:
     """Store a sweep; a running `t2f up` trains it."""
     spec, text = read_sweep_file(file)
-    done = submit_spec(spec, text, Home(path=home), name=name, as_prepared=as_prepared, dry_run=dry_run)
+    place = Home(path=home)
+    with naming(str(file)):
+        done = submit_spec(spec, text, place, name=name, as_prepared=as_prepared, dry_run=dry_run)
+    if dry_run:
+        submitting.require_free_name(submitting.existing_database(place), done.name)
     name, tree, notes, ahead = done.name, done.tree, done.notes, done.forecast
     if as_json:
         facts = {**asdict(tree), "saved": tree.saved, "forecast": asdict(ahead), "notes": notes}
@@ -120,6 +124,8 @@ def sweep_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
         best = f"T{ranking[0].standing.number} {', '.join(value_texts(ranking[0]))}" if ranking else ""
         table.add_row(sweep.name, sweep.state, trials, str(progress.trained), str(progress.saved_by_sharing), best)
     console.print(table)
+    if not rows:
+        console.print("there is no sweep yet; t2f sweep submit FILE makes one")
     for sweep, *_ in rows:
         if sweep.id in waits:
             console.print(f"{sweep.name} is waiting: {waits[sweep.id]}", soft_wrap=True)

@@ -59,7 +59,10 @@ def test_a_sweep_is_submitted_listed_shown_paused_and_canceled(own_home, sweep_f
     assert (planned["trials"], planned["stage_runs"], planned["saved"]) == (6, {"4": 2, "8": 6, "16": 6}, 4)
     assert not (own_home / "t2f.sqlite").exists(), "a dry run writes nothing"
     assert "submitted demo-like: 6 trials" in t2f("sweep", "submit", sweep_file, home=own_home)
-    assert "exists already" in t2f("sweep", "submit", sweep_file, home=own_home, code=2)
+    for more in ([], ["--dry-run"]):
+        said = t2f("sweep", "submit", sweep_file, *more, home=own_home, code=2)
+        assert "'demo-like' exists already; give another name: --name" in said
+    assert "would submit other" in t2f("sweep", "submit", sweep_file, "--name", "other", "--dry-run", home=own_home)
     (listed,) = json.loads(t2f("sweep", "ls", "--json", home=own_home))
     assert (listed["name"], listed["state"], listed["trials"]) == ("demo-like", "running", {"waiting": 6})
     assert "demo-like" in t2f("sweep", "ls", home=own_home)
@@ -185,12 +188,17 @@ def test_training_and_drawing_without_a_scheduler(own_home, tmp_path):
     [
         ("", "is empty"),
         (DEMO_LIKE.replace("preset: small", "preset: smal"), "did you mean 'small'"),
-        (DEMO_LIKE.replace("tiny", "nope"), "nope"),
+        (DEMO_LIKE.replace("tiny", "nope"), "prepared: bare, tiny. Run t2f data prepare SOURCE --name nope"),
+        (
+            DEMO_LIKE.replace("from_stage: 8", "").replace("early_terminate: {type: halving, eta: 3, min_stage: 8}", "")
+            + "method: tpe\nbudget: {max_trials: 3}\nwarm_start: first\n",
+            "warm_start: there is no sweep 'first'",
+        ),
         (DEMO_LIKE.replace("[4, 8, 16]", "[4, 8, 16, 32]").replace("[40, 40, 40]", "40"), "prepared up to 16 px"),
         (DEMO_LIKE.replace("loss.name", "loss.nam"), "did you mean 'loss.name'"),
         (DEMO_LIKE.replace("0.004]", "9]"), "must be a number from"),
     ],
-    ids=["empty", "preset", "data", "resolution", "setting", "range"],
+    ids=["empty", "preset", "data", "warm start", "resolution", "setting", "range"],
 )
 def test_bad_sweep_files_end_with_status_2_and_write_nothing(own_home, tmp_path, content, message):
     file = tmp_path / "bad.yaml"
@@ -199,6 +207,7 @@ def test_bad_sweep_files_end_with_status_2_and_write_nothing(own_home, tmp_path,
     for more in ([], ["--dry-run"]):
         error = t2f("sweep", "submit", file, *more, home=own_home, code=2)
         assert message in error
+        assert "bad.yaml" in error, "it names the file"
         assert error.startswith("error: ")
     assert everything_below(own_home) == before
 
