@@ -151,6 +151,8 @@ def worker_ls(home: HomeOption = DEFAULT_HOME, as_json: AsJson = False) -> None:
             worker.name, worker.state, worker.device, labels_text(worker.labels), str(worker.pid), does, speed
         )
     console.print(table)
+    if not found:
+        console.print("no worker runs; t2f up starts them")
 
 
 @app.command("up")

@@ -11,6 +11,7 @@ from scheduler.collecting import Collection, Item, collect, home_quota, read_byt
 from scheduler.home import Home
 from scheduler.store import Store
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
+from t2f.errors import UserError
 
 SHOWN = 40  # files that are listed one by one
 
@@ -28,10 +29,14 @@ def gc_command(
     as_json: AsJson = False,
 ) -> None:
     """Thin out old checkpoints, collect full states over the quota, and remove files that nothing names."""
+    if no_quota and (quota is not None or keep_quota):
+        raise UserError("--no-quota lifts the home's quota, and --quota or --keep-quota is given too; give one of them")
+    if keep_quota and quota is None:
+        raise UserError("--keep-quota needs the quota that is to be kept: --quota 50GB --keep-quota")
     place = Home(path=home)
     store = Store(place.open())
     limit = None if quota is None else read_bytes(quota)
-    if not dry_run and (no_quota or (keep_quota and quota is not None)):
+    if not dry_run and (no_quota or keep_quota):
         set_home_quota(place, None if no_quota else quota)
     if limit is None and not no_quota:
         limit = home_quota(place)

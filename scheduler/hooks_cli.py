@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,10 +64,9 @@ def hooks_test(
     dry_run: DryRun = False,
 ) -> None:
     """Tell hooks of an event that did not happen, now and once; its id is 0 and its text says that it is a test."""
-    hooks = [hook for hook in read_hooks(home) if name in (None, hook.name)]
+    hooks = named_hooks(home, name)
     if not hooks:
-        names = ", ".join(hook.name for hook in read_hooks(home)) or "none"
-        raise UserError(f"there is no hook {name or ''!r} in {home / HOOKS_FILE}; hooks: {names}")
+        raise UserError(f"there is nobody to tell: {home / HOOKS_FILE} declares no hook")
     failed = []
     for hook in hooks:
         delivery = example(hook)
@@ -81,6 +81,16 @@ def hooks_test(
             console.print(f"{hook.name}: told", markup=False)
     if failed:
         raise UserError(f"not told: {'; '.join(failed)}")
+
+
+def named_hooks(home: Path, name: str | None) -> list[Hook]:
+    """The hooks of a home, or the one of that name; UserError where there is none."""
+    hooks = read_hooks(home)
+    found = [hook for hook in hooks if name in (None, hook.name)]
+    if name is not None and not found:
+        names = ", ".join(hook.name for hook in hooks) or "none"
+        raise UserError(f"there is no hook {name!r} in {home / HOOKS_FILE}; hooks: {names}")
+    return found
 
 
 def example(hook: Hook) -> Delivery:
@@ -98,7 +108,6 @@ def hooks_retry(
     as_json: AsJson = False,
 ) -> None:
     """Deliver after all what was given up; a running `t2f up` does it."""
-    if name is not None and name not in [hook.name for hook in read_hooks(home)]:
-        raise UserError(f"there is no hook {name!r} in {home / HOOKS_FILE}")
+    named_hooks(home, name)
     count = Store(Home(path=home).open()).retry_deliveries(hook=name)
     print(json.dumps({"retried": count})) if as_json else console.print(f"{count} deliveries are tried again")

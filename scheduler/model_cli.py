@@ -48,6 +48,8 @@ def model_ls(
             model.reference, ", ".join(model.aliases), ", ".join(model.tags), trial, str(px), when(model.created)
         )
     console.print(table)
+    if not found:
+        console.print("there is no model yet; a sweep's best one comes by itself, t2f promote TRIAL makes others")
 
 
 @model_app.command("show")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scheduler import commands, reads
-from scheduler.exporting import export_sweep
+from scheduler.exporting import FORMATS, export_sweep
 from scheduler.home import Home
 from scheduler.reads import Sweep
 from scheduler.store import Store
@@ -110,7 +110,11 @@ def sweep_export(
 ) -> None:
     """Write a sweep's trials with parameters, states, figures at every resolution, seconds and keys."""
     database = Home(path=home).open()
-    chosen = format or (out.suffix.removeprefix(".").lower() if out is not None else "csv")
+    chosen = format or (out.suffix.removeprefix(".").lower() if out is not None and out.suffix else "csv")
+    if format is None and chosen not in FORMATS:
+        raise UserError(
+            f"{out} ends in {out.suffix}, and its end must be one of {', '.join(FORMATS)}; or give --format"
+        )
     text = export_sweep(database, reads.sweep(database, name), format=chosen, out=out)
     if text is not None:
         sys.stdout.write(text)

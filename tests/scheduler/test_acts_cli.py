@@ -215,7 +215,11 @@ def test_a_sweep_is_exported(t2f, place, ended, tmp_path):
     assert len(json.loads((tmp_path / "s.json").read_text())["trials"]) == 6
     t2f("sweep", "export", "demo-like", "--out", tmp_path / "s.parquet")
     assert (tmp_path / "s.parquet").stat().st_size > 0
-    assert "must be one of csv" in t2f("sweep", "export", "demo-like", "--out", tmp_path / "s.xlsx", code=2)
+    t2f("sweep", "export", "demo-like", "--out", tmp_path / "rates")
+    assert (tmp_path / "rates").read_text().startswith("trial,state,origin")
+    said = t2f("sweep", "export", "demo-like", "--out", tmp_path / "s.xlsx", code=2)
+    assert "s.xlsx ends in .xlsx, and its end must be one of csv, parquet, json; or give --format" in said
+    assert "--format xlsx is not allowed" in t2f("sweep", "export", "demo-like", "--format", "xlsx", code=2)
 
 
 def test_a_sweep_of_wandb_is_imported_and_submitted(t2f, place, tmp_path):
@@ -229,6 +233,16 @@ def test_a_sweep_of_wandb_is_imported_and_submitted(t2f, place, tmp_path):
     (tmp_path / "ours.yaml").write_text(text)
     assert "would submit imported: 2 trials" in t2f("sweep", "submit", tmp_path / "ours.yaml", "--dry-run")
     assert "cannot be read" in t2f("sweep", "import-wandb", tmp_path / "none.yaml", code=2)
+
+
+def test_an_empty_home_says_what_to_do(t2f, place, ended):
+    t2f("sweep", "delete", "demo-like")
+    assert "there is no sweep yet; t2f sweep submit FILE makes one" in t2f("sweep", "ls")
+    database = Home(path=place).open()
+    for worker in reads.workers(database):
+        Store(database).end_worker(worker.id)
+    database.close()
+    assert "no worker runs; t2f up starts them" in t2f("worker", "ls")
 
 
 def test_a_sweep_is_deleted(t2f, place, ended):
@@ -256,6 +270,9 @@ def test_garbage_is_collected(t2f, place, ended):
     t2f("gc", "--no-quota")
     assert json.loads(t2f("gc", "--dry-run", "--json"))["quota"] is None
     assert "write it like 50GB" in t2f("gc", "--quota", "much", code=2)
+    assert "--keep-quota needs the quota" in t2f("gc", "--keep-quota", code=2)
+    assert "give one of them" in t2f("gc", "--quota", "1GB", "--no-quota", code=2)
+    assert json.loads(t2f("gc", "--dry-run", "--json"))["quota"] is None
 
 
 def test_nothing_is_reproduced_that_was_never_sealed(t2f, place):
