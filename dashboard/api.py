@@ -1,9 +1,11 @@
 """The JSON API: the facts of the pages, for programs."""
 
-from fastapi import APIRouter
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
 
 from dashboard import facts
-from dashboard.context import Context, Limit, Offset, RowId, SweepName
+from dashboard.context import Context, Limit, Offset, RowId, SweepName, the_sweep, the_trial
 from dashboard.models import (
     ErrorAnswer,
     Generated,
@@ -16,6 +18,8 @@ from dashboard.models import (
     TrialDetail,
     WorkerList,
 )
+from scheduler.exporting import export_sweep
+from scheduler.trial_logs import trial_logs
 
 ERRORS = {404: {"model": ErrorAnswer}, 422: {"model": ErrorAnswer}}
 DRAWING_ERRORS = {status: {"model": ErrorAnswer} for status in (403, 404, 409, 413, 415, 422, 503)}
@@ -46,6 +50,21 @@ def sweep(name: SweepName, dashboard: Context, limit: Limit = 100, offset: Offse
 def trial(name: SweepName, number: RowId, dashboard: Context) -> TrialDetail:
     """A trial with all its stage runs, attempts and curves."""
     return facts.trial(dashboard.database, name, number)
+
+
+@router.get("/api/v1/sweeps/{name}/trials/{number}/logs", responses=ERRORS)
+def logs(name: SweepName, number: RowId, dashboard: Context) -> dict[str, Any]:
+    """What happened to a trial: attempts and their errors, events, where its curves stand, stacks of hung workers."""
+    _, found = the_trial(dashboard, name, number)
+    return trial_logs(dashboard.database, dashboard.home / "logs", found)
+
+
+@router.get("/api/v1/sweeps/{name}/export", responses=ERRORS)
+def export(name: SweepName, dashboard: Context, format: Literal["csv", "json"] = "csv") -> Response:
+    """A sweep's trials with parameters, states, figures at every resolution, seconds and keys, as a file."""
+    _, found = the_sweep(dashboard, name)
+    text = export_sweep(dashboard.database, found, format=format, out=None)
+    return Response(text, media_type="text/csv" if format == "csv" else "application/json")
 
 
 @router.get("/api/v1/workers")

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from dashboard import api, pages, pictures
+from dashboard import acts, api, pages, pictures
 from dashboard.context import Dashboard
 from dashboard.errors import UnavailableError, UnknownError
 from dashboard.generation import GenerationBusyError, GenerationFailedError, Generator
@@ -60,6 +60,7 @@ def create_app(home: Path, database: Database, *, port: int, generate: Generator
     )
     app.add_middleware(SecurityMiddleware, port=port)
     app.include_router(api.router)
+    app.include_router(acts.router)
     app.include_router(pages.router)
     app.include_router(pictures.router)
     add_error_handlers(app)

@@ -240,6 +240,86 @@ class ModelWithCard(Facts):
     versions: list[Model] = Field(description="of the same model, the newest first")
 
 
+class Act(BaseModel):
+    """What an act is given; a word that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class DryRunAct(Act):
+    dry_run: bool = Field(default=False, description="say what would be done; write nothing")
+
+
+class EditAct(DryRunAct):
+    set: dict[str, Any] = Field(description="word of a sweep file, such as budget.max_trials, to its new value")
+
+
+class EnqueueAct(Act):
+    parameters: dict[str, Any] = Field(description="setting to value; what is left out is drawn")
+
+
+class CloneAct(DryRunAct):
+    set: dict[str, Any] = Field(default={}, description="setting to value, where it differs")
+    seed: int | None = Field(default=None, description="another seed: nothing is shared then")
+
+
+class ForkAct(DryRunAct):
+    at: int = Field(description="px of the sealed stage that it stands on")
+    set: dict[str, Any] = Field(default={}, description="setting to value, from the next stage on")
+
+
+class ExtendAct(DryRunAct):
+    images: int | None = Field(default=None, description="of the last stage in all, more than it had")
+    to: int | None = Field(default=None, description="px of a new last stage")
+    images_beyond: list[int] = Field(default=[], description="images of each further stage, or one number for all")
+
+
+class ImportAct(Act):
+    text: str = Field(description="a W&B sweep configuration (YAML)")
+    dataset: str = Field(default="faces", description="the prepared data set that the sweep file is to name")
+
+
+class SweepActed(Facts):
+    sweep: str
+    state: str
+
+
+class TrialActed(Facts):
+    trial: str
+    state: str
+
+
+class Edited(Facts):
+    sweep: str
+    dry_run: bool
+    changes: dict[str, tuple[Any, Any]] = Field(description="word to its value before and after")
+    new_trials: int
+    goes_on: bool = Field(description="an ended sweep is open again")
+
+
+class Deleted(Facts):
+    sweep: str
+    dry_run: bool
+    trials: int
+    stage_runs: int
+    shared_stage_runs: int = Field(description="these stay, since other sweeps want them")
+    models: int
+    files: int
+    bytes: int
+
+
+class BranchMade(Facts):
+    trial: str | None = Field(description="its name; null for a dry run")
+    of: str
+    dry_run: bool
+    trained: dict[int, bool] = Field(description="px to whether that stage is trained already, and so costs nothing")
+
+
+class Imported(Facts):
+    text: str = Field(description="the sweep file, its notes as comments")
+    notes: list[str] = Field(description="what had no counterpart, or is to be mended")
+
+
 class GenerateRequest(BaseModel):
     """What to draw: the same request with the same model gives the same picture."""
 

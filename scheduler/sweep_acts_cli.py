@@ -14,12 +14,10 @@ from scheduler.home import Home
 from scheduler.reads import Sweep
 from scheduler.store import Store
 from scheduler.sweep_cli import sweep_app
-from scheduler.sweepfile import read_sweep
-from scheduler.wandb_import import import_wandb
+from scheduler.wandb_import import checked_import
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
 from t2f.data.files import writing
 from t2f.errors import SpecError, UserError
-from t2f.trainfile import Section
 from t2f.yamlfile import parse_yaml, read_yaml
 
 SweepName = Annotated[str, typer.Argument(help="The sweep's name.")]
@@ -130,11 +128,7 @@ def sweep_import_wandb(
 ) -> None:
     """Make a sweep file of a W&B sweep; what had no counterpart is listed above it."""
     content, _ = read_yaml(file)
-    found = import_wandb(content, source=str(file), dataset=dataset)
-    try:
-        read_sweep(Section(found.content, f"{file}, imported"), file.parent)
-    except UserError as error:
-        found.notes.append(f"to be mended before it is submitted: {error}")
+    found = checked_import(content, source=str(file), dataset=dataset, folder=file.parent)
     if out is None:
         sys.stdout.write(found.text())
         return

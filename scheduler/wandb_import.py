@@ -8,12 +8,13 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scheduler.sweepfile import METRICS
-from t2f.errors import SpecError
+from scheduler.sweepfile import METRICS, read_sweep
+from t2f.errors import SpecError, UserError
 from t2f.settings import SETTINGS, checked_value
 from t2f.trainfile import Section
 
@@ -41,6 +42,16 @@ class Import:
         """The sweep file as YAML, the notes as comments above it."""
         head = "".join(f"# {' '.join(note.split())}\n" for note in self.notes)  # a line each, whatever is quoted
         return head + yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def checked_import(content: Mapping[str, Any], *, source: str, dataset: str, folder: Path) -> Import:
+    """The same, read as a sweep file that lies in this folder: what is wrong with it is its last note."""
+    found = import_wandb(content, source=source, dataset=dataset)
+    try:
+        read_sweep(Section(found.content, f"{source}, imported"), folder)
+    except UserError as error:
+        found.notes.append(f"to be mended before it is submitted: {error}")
+    return found
 
 
 def import_wandb(content: Mapping[str, Any], *, source: str, dataset: str) -> Import:

@@ -1,12 +1,12 @@
 """What Ray and torch read from the environment when they are imported; so this comes before both."""
 
 import os
-import secrets
 import sys
 from pathlib import Path
 
 from t2f.errors import UserError
 from t2f.threads import quiet_threads
+from t2f.tokens import token_file
 
 
 def prepare_environment(home: Path) -> None:
@@ -17,7 +17,7 @@ def prepare_environment(home: Path) -> None:
     if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
         raise UserError("ray was imported before prepare_environment(home) was called; call it first")
     os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token_file(home)))
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token_file(home / "ray.token")))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray would run its workers at the lowest priority, behind everything else on the machine.
@@ -26,14 +26,3 @@ def prepare_environment(home: Path) -> None:
     # First-touch page faults are dear: let malloc keep its memory.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1073741824")
-
-
-def token_file(home: Path) -> Path:
-    """A file only its owner can read, with a fresh token where there is none."""
-    home.mkdir(parents=True, exist_ok=True)
-    path = (home / "ray.token").resolve()
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-    return path
