@@ -129,17 +129,22 @@ def _written(parameter: Parameter) -> dict[str, Any]:
     return {word: value for word, value in words.items() if value is not None}
 
 
+# Words of a sweep file -> their fields, where the two differ.
+_FIELDS = {"wall": "wall_seconds"}
+
+
 def _updated(old: Settable, read: Settable, given: Mapping[str, Any]) -> Settable:
-    """The old values but for what the words gave."""
+    """The old values but for what the words gave; null is none."""
     if not given:
         return old
     default = type(read)()
+    named = {_FIELDS.get(word, word) for word in given}
     return replace(
         old,
         **{
             one.name: getattr(read, one.name)
             for one in fields(read)
-            if one.name in given or getattr(read, one.name) != getattr(default, one.name)
+            if one.name in named or getattr(read, one.name) != getattr(default, one.name)
         },
     )
 

@@ -41,7 +41,7 @@ class Resources:
 def read_budget(file: Section, method: str) -> Budget:
     section = file.section("budget")
     section.only(("max_trials", "gpu_hours", "wall"))
-    given = section.content
+    given = {word: value for word, value in section.content.items() if value is not None}  # null: no limit
     if method not in ("grid", "grow") and "max_trials" not in given:
         raise SpecError(
             f"{section.where}: max_trials is missing; method: {method} needs to know how many trials to draw"

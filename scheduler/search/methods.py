@@ -58,6 +58,8 @@ def checked_method(name: object) -> str:
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
+        if str(name).startswith("bayes"):
+            hint = "; what other sweeps call so is 'gp' or 'tpe'"
         raise SamplerError(f"method = {name!r} is not allowed; it must be one of {', '.join(known)}{hint}")
     _loaded(name)
     return name

@@ -41,6 +41,23 @@ def events(store, kind):
         return connection.execute(sa.select(t.events).where(t.events.c.kind == kind)).all()
 
 
+def test_a_budget_is_raised_and_lifted(store, submit):
+    submit(DEMO_LIKE + "budget: {wall: 1h, gpu_hours: 5, max_trials: 20}\n")
+    assert edit(store, {"budget.wall": "2h"}).changes == {"budget.wall_seconds": (3600, 7200)}
+    done = edit(store, {"budget.wall": None, "budget.gpu_hours": None})
+    assert done.changes == {"budget.wall_seconds": (7200, None), "budget.gpu_hours": (5, None)}
+    budget = sweep_of(store).resolved.budget
+    assert (budget.wall_seconds, budget.gpu_hours, budget.max_trials) == (None, None, 20)
+    edit(store, {"budget.max_trials": None})
+    assert sweep_of(store).resolved.budget.max_trials is None
+
+
+def test_a_random_sweep_needs_its_number_of_trials(store, submit):
+    submit(RANDOM)
+    with pytest.raises(UserError, match="max_trials is missing"):
+        edit(store, {"budget.max_trials": None})
+
+
 def test_further_values_of_a_grid_are_further_trials(store, submit, worker):
     submit()
     end(store, worker)

@@ -107,6 +107,7 @@ def when(condition: dict, **loss) -> dict:
         ("method", "tpe", "max_trials is missing"),
         ("method", 3, "method = 3 is not allowed; it must be one of grid, random, sobol, grow, tpe, gp, cmaes"),
         ("method", "gird", "did you mean 'grid'"),
+        ("method", "bayes", "what other sweeps call so is 'gp' or 'tpe'"),
         ("method", "random", "max_trials is missing"),
         ("branch", 3, "is not allowed with method: grid, which tries every late value already"),
         ("branch", 0, "branch = 0 is not allowed; it must be a whole number"),
