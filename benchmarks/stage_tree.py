@@ -105,7 +105,7 @@ def entries(plan: str, case: str, shared: Ran, unshared: Ran) -> list[dict[str, 
 
 
 def run_plan(plan: str, bench: PlanBench, stages: int) -> list[dict[str, Any]]:
-    last, third, second = RESOLUTIONS[stages - 1], RESOLUTIONS[min(2, stages - 1)], RESOLUTIONS[1]
+    last, third, second = RESOLUTIONS[stages - 1], RESOLUTIONS[min(2, stages - 1)], RESOLUTIONS[min(1, stages - 2)]
     found: list[dict[str, Any]] = []
     alone = bench.run("last-alone", first=last, share=False)
     shared = bench.run("last", first=last)

@@ -9,6 +9,9 @@ from scheduler.sweep_cli import forecast_line
 from tests.scheduler.acting import claim, finish, start
 from tests.scheduler.conftest import DEMO_LIKE
 
+TWO_STAGES = DEMO_LIKE.replace("[4, 8, 16], images: [40, 40, 40]", "[4, 8], images: [40, 40]")
+TWO_STAGES = TWO_STAGES.replace("min_stage: 8", "min_stage: 4")
+
 
 def attempt(resolution: int = 4, **values) -> Measured:
     defaults = {"device": "cpu", "settings": ("a",), "images": 100, "seconds": 1.0, "num_bytes": 10}
@@ -55,7 +58,7 @@ def test_what_a_home_has_trained_foretells_the_next_sweep(store, submit, resolve
 
 
 def test_wall_time_is_no_shorter_than_one_path(store, submit, resolved, clock):
-    submit(DEMO_LIKE.replace("[4, 8, 16], images: [40, 40, 40]", "[4, 8], images: [40, 40]"))
+    submit(TWO_STAGES)
     workers = [store.register_worker(name=f"w{n}", node="n", pid=n, device="test", share=1.0) for n in range(8)]
     job = claim(store, workers[0], lease=1e6)
     start(store, job)
@@ -72,7 +75,7 @@ def test_wall_time_is_no_shorter_than_one_path(store, submit, resolved, clock):
 
 
 def test_workers_without_the_labels_do_not_count(store, submit, resolved, clock):
-    submit(DEMO_LIKE.replace("[4, 8, 16], images: [40, 40, 40]", "[4, 8], images: [40, 40]"))
+    submit(TWO_STAGES)
     fast, slow = (
         store.register_worker(name=device, node="n", pid=1, device=device, share=1.0, labels={"pool": device})
         for device in ("fast", "slow")
