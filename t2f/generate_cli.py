@@ -231,7 +231,7 @@ def draw(bundle: "Bundle", wish: Wish, out: Path, each: Path | None, *, side_by_
     faces = draw_recipe(bundle, recipe)
     with writing(out):
         write_durably(out, stamped_png(picture_of(bundle, recipe, faces), recipe))
-    say(f"{out}: {len(faces)} faces of {bundle.resolution} px")
+    say(f"{out}: {len(faces)} {'faces' if len(faces) > 1 else 'face'} of {bundle.resolution} px")
     if each is None:
         return
     for place in range(len(faces)):

@@ -194,7 +194,7 @@ def test_check_source_reads_only_what_changed(source, out, tmp_path, monkeypatch
     assert read == ["2.png"]
     damage(source, 6)
     (source / "faces" / "1.png").unlink()
-    reason = r"has changed since .*: 1 picture is changed, such as faces/6\.png; 1 pictures are gone, such as faces/1"
+    reason = r"has changed since .*: 1 picture is changed, such as faces/6\.png; 1 picture is gone, such as faces/1"
     with pytest.raises(DataError, match=reason):
         check_source(out)
 
