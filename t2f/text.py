@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from t2f.errors import SpecError
 from t2f.layers import EqualizedLinear, pixel_norm, stream_seed
+from t2f.precision import lstm_autocast
 from t2f.settings import Settings, TextSettings
 from t2f.spec import StageSpec
 
@@ -120,7 +121,8 @@ class LstmEncoder(nn.Module):
         while rows:
             end = lengths[max(0, rows - part)]
             ended = slice(lengths.index(end), rows)
-            outputs_BTH, state = self.lstm(vectors_BTW[:rows, start:end], state)
+            with lstm_autocast(vectors_BTW.device):
+                outputs_BTH, state = self.lstm(vectors_BTW[:rows, start:end], state)
             if self.pooling == "last":
                 pooled.append(outputs_BTH[range(ended.start, rows), lengths_B[ended] - start - 1])
             elif self.pooling == "max":
