@@ -190,10 +190,8 @@ def promote_trial(name: SweepName, number: RowId, dashboard: Context) -> TrialAc
 @router.post("/sweeps/{name}/trials/{number}/retry")
 def retry_trial(name: SweepName, number: RowId, dashboard: Context) -> TrialActed:
     """Try a failed or diverged trial again where it broke, with fresh retry budgets."""
-    store, trial = the_trial(dashboard, name, number)
-    with acting():
-        commands.retry_trial(store, reads.sweep(dashboard.database, name), trial)
-    return TrialActed(trial=trial.name, state=reads.trial(dashboard.database, trial.name).state)
+    _, sweep = the_sweep(dashboard, name)
+    return act_on_trial(dashboard, name, number, lambda store, trial: commands.retry_trial(store, sweep, trial))
 
 
 @router.post("/sweeps/{name}/trials/{number}/clone")

@@ -32,7 +32,7 @@ from scheduler import page_reads, registry, waiting
 from scheduler.database import Database
 from scheduler.finalists import fresh_results, lift, parents_of
 from scheduler.objectives import Objective
-from scheduler.ranking import Standing, gates_of, rank
+from scheduler.ranking import Standing, gates_of, rank, told_standing
 from scheduler.roles import Role, describe
 from scheduler.states import RunState, TrialState
 from t2f.probe import EvaluationSpec
@@ -160,7 +160,7 @@ def best_told(connection: Connection, own: Mapping[int, Objective]) -> dict[int,
     found: dict[int, tuple[float, int]] = {}
     for row in page_reads.trials_of(connection, own) if own else ():
         objective = own[row.sweep_id]
-        value = (row.attributes.get("told") or {}).get(objective.metric)
+        value = (told_of(row) or {}).get(objective.metric)
         before = found.get(row.sweep_id)
         if value is not None and (before is None or objective.turned(value) > objective.turned(before[0])):
             found[row.sweep_id] = (value, row.number)
@@ -317,7 +317,13 @@ def ranked(rows: SweepRows) -> list[Trial]:
     wanted = objectives(rows.sweep)
     measured = {row.id: last_measured(rows, row.id) for row in rows.trials}
     if rows.sweep.resolved.get("own_loop"):
-        standings = [told_standing(row, wanted, max(rows.resolutions)) for row in rows.trials if told_of(row)]
+        standings = [
+            told_standing(
+                row.id, row.number, TrialState(row.state), told, resolution=max(rows.resolutions), wanted=wanted
+            )
+            for row in rows.trials
+            if (told := told_of(row))
+        ]
     else:
         standings = [standing(row, run, wanted) for row in rows.trials if (run := measured[row.id])]
     parents = parents_of((row.id, row.origin, row.attributes) for row in rows.trials)
@@ -387,17 +393,6 @@ def standing(row: Row, run: StageRun, wanted: Sequence[Objective]) -> Standing:
 def told_of(row: Row) -> Mapping[str, float] | None:
     """Metric -> value, of a trial that somebody's own loop trained."""
     return row.attributes.get("told")
-
-
-def told_standing(row: Row, wanted: Sequence[Objective], resolution: int) -> Standing:
-    return Standing(
-        trial_id=row.id,
-        number=row.number,
-        state=TrialState(row.state),
-        stage_run_id=-row.id,  # it has none, and shares with nobody
-        resolution=resolution,
-        values=tuple(told_of(row).get(objective.metric) for objective in wanted),
-    )
 
 
 def sharing(rows: SweepRows) -> Sharing:

@@ -30,6 +30,26 @@ class Standing:
         return self.values[0]
 
 
+def told_standing(
+    trial_id: int,
+    number: int,
+    state: TrialState,
+    told: Mapping[str, float],
+    *,
+    resolution: int,
+    wanted: Sequence[Objective],
+) -> Standing:
+    """That of a trial which somebody's own loop trained, by what the loop told."""
+    return Standing(
+        trial_id=trial_id,
+        number=number,
+        state=state,
+        stage_run_id=-trial_id,  # it has none, and shares with nobody
+        resolution=resolution,
+        values=tuple(told.get(objective.metric) for objective in wanted),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
     rank: int | None  # 1 is the best, None behind a gate; trials whose deepest stage run is the same share a rank

@@ -12,7 +12,7 @@ from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.finalists import fresh_results, lift, parents_of
-from scheduler.ranking import Ranked, Standing, gates_of, rank
+from scheduler.ranking import Ranked, Standing, gates_of, rank, told_standing
 from scheduler.roles import Role, describe
 from scheduler.space import Deviation
 from scheduler.states import ACTIVE, OPEN_SWEEPS, OPEN_TRIALS, RunState, SweepState, TrialState
@@ -315,7 +315,12 @@ def _stage_run(row: sa.Row) -> StageRun:
 def standings(database: Database, of: Sweep) -> list[Standing]:
     """The deepest measured stage of each trial."""
     if of.resolved.own_loop:
-        return [_told_standing(of, one, one.told) for one in trials(database, of.id) if one.told is not None]
+        resolution, wanted = of.resolved.space.plan.final_resolution, of.resolved.objectives
+        return [
+            told_standing(one.id, one.number, one.state, one.told, resolution=resolution, wanted=wanted)
+            for one in trials(database, of.id)
+            if one.told is not None
+        ]
     measured = (
         sa.select(t.stage_runs.c.id, t.stage_runs.c.resolution, t.evaluations.c.metrics)
         .join(t.evaluations, t.evaluations.c.stage_run_id == t.stage_runs.c.id)
@@ -369,17 +374,6 @@ def standings_of(of: Sweep, of_trials: Iterable[Trial], of_paths: Mapping[int, S
                 )
             )
     return found
-
-
-def _told_standing(of: Sweep, one: Trial, told: Mapping[str, float]) -> Standing:
-    return Standing(
-        trial_id=one.id,
-        number=one.number,
-        state=one.state,
-        stage_run_id=-one.id,  # it has none, and shares with nobody
-        resolution=of.resolved.space.plan.final_resolution,
-        values=tuple(told.get(objective.metric) for objective in of.resolved.objectives),
-    )
 
 
 def ranking(database: Database, of: Sweep) -> list[Ranked]:
