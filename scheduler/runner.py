@@ -141,7 +141,7 @@ class Runner:
     def _look_for_room(self) -> None:
         """Give out no work while what it writes might not fit, and say so; what runs goes on."""
         why = room.shortage(self._home, self._database)
-        if why != self._held_up:
+        if (why is None) != (self._held_up is None):  # the bytes in it change with every look
             self._store.hold_up(self._holder, self._term, why)
             log.warning("%s", why or "there is room on the disk again")
             self._held_up = why
