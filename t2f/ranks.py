@@ -5,6 +5,7 @@ on the number of devices, up to the order in which gradients are summed. Gradien
 buffer, and not by DistributedDataParallel, whose hooks do not fire for the second derivatives of a gradient penalty.
 """
 
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from torch import Tensor, multiprocessing, nn
 
 from t2f.errors import SpecError
 from t2f.spec import StageSpec
+
+FAILURES = (multiprocessing.ProcessRaisedException, multiprocessing.ProcessExitedException)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +74,36 @@ def run_on_ranks(work: Callable[..., None], size: int, *arguments: Any) -> None:
     A size of 1 is this process, and its errors are its own.
 
     NCCL joins GPUs, a process each; gloo joins CPU processes. The first error ends all: RuntimeError with its
-    traceback.
+    traceback, or with the signal that ended the process.
     """
     if size == 1:
         work(Ranks(), *arguments)
         return
     with tempfile.TemporaryDirectory(prefix="t2f-ranks-") as name:
         folder = Path(name)
+        context = multiprocessing.spawn(_enter, args=(work, size, folder, arguments), nprocs=size, join=False)
         try:
-            multiprocessing.spawn(_enter, args=(work, size, folder, arguments), nprocs=size)
-        except multiprocessing.ProcessRaisedException as error:
-            # The others fail too, because the first one left the group: what they say is of no use.
-            first = min(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
-            number = int(first.name.removeprefix("error-")) + 1
-            raise RuntimeError(f"device {number} of {size} failed:\n{first.read_text()}") from error
+            while not context.join():
+                pass
+        except FAILURES as error:
+            number, what = _what_came_first(context, folder, error)
+            raise RuntimeError(f"device {number + 1} of {size} failed{what}") from error
+
+
+def _what_came_first(
+    context: multiprocessing.SpawnContext,
+    folder: Path,
+    error: multiprocessing.ProcessRaisedException | multiprocessing.ProcessExitedException,
+) -> tuple[int, str]:
+    """The rank that failed first, and how. The others fail too, because it left the group: their errors say nothing."""
+    for rank, process in enumerate(context.processes):
+        # The others are terminated.
+        if process.exitcode is not None and process.exitcode < 0 and process.exitcode != -signal.SIGTERM:
+            return rank, f": its process was ended by {signal.Signals(-process.exitcode).name}"
+    errors = sorted(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
+    if errors:
+        return int(errors[0].name.removeprefix("error-")), f":\n{errors[0].read_text()}"
+    return error.error_index, f": {error}"
 
 
 def _enter(rank: int, work: Callable[..., None], size: int, folder: Path, arguments: tuple[Any, ...]) -> None:
@@ -95,6 +114,7 @@ def _enter(rank: int, work: Callable[..., None], size: int, folder: Path, argume
     dist.init_process_group(backend, init_method=(folder / "meeting").as_uri(), rank=rank, world_size=size)
     try:
         work(Ranks(rank=rank, size=size), *arguments)
+        dist.barrier()  # nobody leaves a group in which another still waits
     except BaseException:
         (folder / f"error-{rank}").write_text(traceback.format_exc())
         raise

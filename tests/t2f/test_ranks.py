@@ -1,5 +1,7 @@
 """Several processes that train one stage together, joined by gloo: the same as one, up to the order of sums."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,17 @@ def fail_on_the_second(ranks: Ranks) -> None:
 def test_one_that_breaks_ends_all():
     with pytest.raises(RuntimeError, match=r"(?s)device 2 of 2 failed:.*the second one broke"):
         run_on_ranks(fail_on_the_second, 2)
+
+
+def end_the_second(ranks: Ranks) -> None:
+    if ranks.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_ends_all():
+    with pytest.raises(RuntimeError, match="device 2 of 2 failed: its process was ended by SIGKILL"):
+        run_on_ranks(end_the_second, 2)
 
 
 def test_groups_of_the_deviation_never_cross_devices(tiny_data):
