@@ -64,7 +64,7 @@ from t2f.reference import reference_for
 from t2f.settings import PRESETS, Value
 from t2f.spec import RESOLUTIONS
 from t2f.trainfile import planned
-from t2f.yamlfile import parse_yaml
+from t2f.yamlfile import parse_value
 
 SPLIT = "test"
 # How a caption says an attribute that it may leave out; skin, hair colour and hair style are always said.
@@ -122,7 +122,7 @@ def read_recipe(options: argparse.Namespace) -> Recipe:
     late: dict[int, dict[str, Value]] = {}
     for written in options.set:
         name, _, text = written.partition("=")
-        value = parse_yaml(f"value: {text}", source=f"--set {written}")["value"]
+        value = parse_value(text, source=f"--set {written}")
         first, *later = value if isinstance(value, list) else [value]
         values[name] = first
         for resolution, one in zip(resolutions[1:], later, strict=False):

@@ -24,11 +24,11 @@ def read_branch(file: Section, parameters: Sequence[Parameter], first: int, meth
     if method in ("grid", "grow"):
         other = "tries every late value already" if method == "grid" else "makes children of its own (grow: children)"
         raise SpecError(
-            f"{file.where}: branch = {branch} is not allowed with method: {method}, which {other}; remove it"
+            f"{file.at('branch')} = {branch} is not allowed with method: {method}, which {other}; remove it"
         )
     if not any(one.varies and (one.from_stage or first) > first for one in parameters):
         raise SpecError(
-            f"{file.where}: branch = {branch} needs a parameter that varies from a later stage on; "
+            f"{file.at('branch')} = {branch} needs a parameter that varies from a later stage on; "
             "give one from_stage, or remove branch"
         )
     return branch

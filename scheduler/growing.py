@@ -53,11 +53,11 @@ def read_growing(file: Section, stages: StagesSection, parameters: Sequence[Para
     """The section `grow`, which method: grow needs and no other takes."""
     if method != "grow":
         if "grow" in file.content:
-            raise SpecError(f"{file.where}: grow is given, but method = {method!r}; remove it, or use method: grow")
+            raise SpecError(f"{file.at('grow')} is given, but method = {method!r}; remove it, or use method: grow")
         return None
     if file.section("early_terminate").content.get("type", "none") != "none":
         raise SpecError(
-            f"{file.where}: early_terminate is not allowed with method: grow, which chooses at each stage's end by "
+            f"{file.at('early_terminate')} is not allowed with method: grow, which chooses at each stage's end by "
             "itself; remove it, and give grow: min_stage where it is to begin later"
         )
     require_something_to_grow(file, parameters)
@@ -80,7 +80,7 @@ def read_growing(file: Section, stages: StagesSection, parameters: Sequence[Para
     budget = file.section("budget").content.get("max_trials")
     if isinstance(budget, int) and budget < found.population:
         raise SpecError(
-            f"{section.where}: population = {found.population} is more than budget.max_trials = {budget}; "
+            f"{section.at('population')} = {found.population} is more than budget.max_trials = {budget}; "
             "lower it, or raise the budget"
         )
     return found
@@ -93,7 +93,7 @@ def require_something_to_grow(file: Section, parameters: Sequence[Parameter]) ->
             f"of those that vary, {', '.join(varying)} decide the shape of the weights" if varying else "none varies"
         )
         raise SpecError(
-            f"{file.where}: method: grow needs a parameter that can change from one stage to the next, and {found}; "
+            f"{file.at('method')}: grow needs a parameter that can change from one stage to the next, and {found}; "
             "give generator.learning_rate a distribution, for example, or use method: random"
         )
 
@@ -106,7 +106,7 @@ def _read_factors(section: Section) -> tuple[float, ...]:
     numbers = is_list and all(isinstance(one, int | float) and not isinstance(one, bool) for one in given)
     if not numbers or not all(0.01 <= one <= 100 and one != 1 for one in given):
         raise SpecError(
-            f"{section.where}: perturb = {given!r} is not allowed; give a list of factors from 0.01 to 100, none of "
+            f"{section.at('perturb')} = {given!r} is not allowed; give a list of factors from 0.01 to 100, none of "
             "them 1, such as [0.8, 1.2]"
         )
     return tuple(float(one) for one in given)

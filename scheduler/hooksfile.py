@@ -74,10 +74,12 @@ def read_hooks(home: Path) -> tuple[Hook, ...]:
     file.only(("secret_file", "secret_env", "hooks"))
     entries = content.get("hooks")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise SpecError(f"{path}: hooks = {entries!r:.80} is not allowed; it must be a list of mappings, one a hook")
+        raise SpecError(
+            f"{file.at('hooks')} = {entries!r:.80} is not allowed; it must be a list of mappings, one a hook"
+        )
     secret = _read_secret(file, home, is_needed=any("webhook" in entry for entry in entries))
     hooks = tuple(
-        _read_hook(Section(entry, f"{path}: hooks[{number}]"), home, secret) for number, entry in enumerate(entries)
+        _read_hook(file.below(entry, f"hooks[{number}]"), home, secret) for number, entry in enumerate(entries)
     )
     names = [hook.name for hook in hooks]
     for name in names:
@@ -91,7 +93,7 @@ def _read_hook(section: Section, home: Path, secret: bytes) -> Hook:
     section.only(keys)
     name = section.text("name")
     if len(name) > 100 or not all(c.isalnum() or c in "-_." for c in name):
-        raise SpecError(f"{section.where}: name = {name!r:.80} is not allowed; use letters, digits, '-', '_' and '.'")
+        raise SpecError(f"{section.at('name')} = {name!r:.80} is not allowed; use letters, digits, '-', '_' and '.'")
     if ("webhook" in section.content) == ("command" in section.content):
         raise SpecError(f"{section.where}: give one of webhook and command")
     if "webhook" in section.content:
@@ -111,14 +113,14 @@ def _read_hook(section: Section, home: Path, secret: bytes) -> Hook:
 
 def _refuse(section: Section, key: str, why: str) -> None:
     if key in section.content:
-        raise SpecError(f"{section.where}: {key} {why}; remove it")
+        raise SpecError(f"{section.at(key)} {why}; remove it")
 
 
 def _read_events(section: Section) -> tuple[str, ...]:
     # YAML 1.2, as it is read here, has no boolean `on`, so the key is the word it looks like.
     events = section.content.get("on", list(HOOK_EVENTS))
     if not isinstance(events, list) or not events or any(event not in HOOK_EVENTS for event in events):
-        raise SpecError(f"{section.where}: on = {events!r} is not allowed; give a list of {', '.join(HOOK_EVENTS)}")
+        raise SpecError(f"{section.at('on')} = {events!r} is not allowed; give a list of {', '.join(HOOK_EVENTS)}")
     return tuple(dict.fromkeys(events))
 
 
@@ -126,19 +128,19 @@ def _read_webhook(section: Section, secret: bytes) -> Webhook:
     written = section.text("webhook")
     plain = section.content.get("plain_http", False)
     if not isinstance(plain, bool):
-        raise SpecError(f"{section.where}: plain_http = {plain!r} is not allowed; it must be true or false")
+        raise SpecError(f"{section.at('plain_http')} = {plain!r} is not allowed; it must be true or false")
     try:
         url = urlsplit(written)
         port = url.port
     except ValueError as error:
-        raise SpecError(f"{section.where}: webhook is no address: {error}; give https://HOST/PATH") from error
+        raise SpecError(f"{section.at('webhook')} is no address: {error}; give https://HOST/PATH") from error
     if url.scheme not in ("https", "http") or not url.hostname or not written.isascii() or not written.isprintable():
-        raise SpecError(f"{section.where}: webhook is no address; give https://HOST/PATH, in ASCII, without spaces")
+        raise SpecError(f"{section.at('webhook')} is no address; give https://HOST/PATH, in ASCII, without spaces")
     if " " in written or url.fragment or url.username is not None or url.password is not None:
-        raise SpecError(f"{section.where}: webhook holds a space, a user or a fragment (#); give https://HOST/PATH")
+        raise SpecError(f"{section.at('webhook')} holds a space, a user or a fragment (#); give https://HOST/PATH")
     if url.scheme == "http" and url.hostname not in LOOPBACK and not plain:
         raise SpecError(
-            f"{section.where}: webhook = http://{url.hostname}/... would be sent unencrypted; use https, or say "
+            f"{section.at('webhook')} = http://{url.hostname}/... would be sent unencrypted; use https, or say "
             "plain_http: true where the network is your own"
         )
     target = f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
@@ -149,19 +151,19 @@ def _read_command(section: Section, home: Path) -> Command:
     words = section.content["command"]
     if not isinstance(words, list) or not words or not all(_is_word(word) for word in words):
         raise SpecError(
-            f"{section.where}: command = {words!r:.200} is not allowed; give a list of words, the program first: "
+            f"{section.at('command')} = {words!r:.200} is not allowed; give a list of words, the program first: "
             "no shell reads it"
         )
     program = shutil.which(words[0], path=SAFE_PATH) if "/" not in words[0] else words[0]
     if program is None or not Path(program).is_absolute() or not os.access(program, os.X_OK):
         raise SpecError(
-            f"{section.where}: command = {words[0]!r} is no program; give an absolute path of one, or the name of one "
+            f"{section.at('command')} = {words[0]!r} is no program; give an absolute path of one, or the name of one "
             f"in {SAFE_PATH}"
         )
     environment = section.mapping("environment")
     for name, value in environment.items():
         if not str(name).isidentifier() or not _is_word(value):
-            raise SpecError(f"{section.where}: environment.{name} = {value!r:.80} is not allowed; give NAME: text")
+            raise SpecError(f"{section.at('environment')}.{name} = {value!r:.80} is not allowed; give NAME: text")
     basis = {"PATH": SAFE_PATH, "LANG": "C.UTF-8"}
     return Command(words=(program, *words[1:]), environment={**basis, **environment}, folder=home.resolve())
 

@@ -59,7 +59,7 @@ def _read_duration(section: Section, key: str) -> float:
     seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if not 0 < seconds <= 1e9:
         raise SpecError(
-            f"{section.where}: {key} = {value!r} is not allowed; it must be a number above 0 with a unit: "
+            f"{section.at(key)} = {value!r} is not allowed; it must be a number above 0 with a unit: "
             "90s, 45m, 12h or 3d"
         )
     return seconds
@@ -77,13 +77,13 @@ def read_resources(file: Section) -> Resources:
     section = file.section("resources")
     section.only(("num_gpus", "priority", "share", "max_workers", "labels"))
     if section.content.get("num_gpus", "auto") != "auto":
-        raise SpecError(f"{section.where}: num_gpus = {section.content['num_gpus']!r} is not allowed; {NUM_GPUS}")
+        raise SpecError(f"{section.at('num_gpus')} = {section.content['num_gpus']!r} is not allowed; {NUM_GPUS}")
     limited = "max_workers" in section.content
     return Resources(
         priority=section.whole("priority", default=50, low=0, high=100),
         share=float(section.number("share", default=1.0, low=0.01, high=1000.0)),
         max_workers=section.whole("max_workers", low=1, high=1_000_000) if limited else None,
-        labels=checked_labels(section.mapping("labels"), f"{section.where}: labels"),
+        labels=checked_labels(section.mapping("labels"), section.at("labels")),
     )
 
 
@@ -91,8 +91,7 @@ def read_after(file: Section) -> str | None:
     """The sweep that must have ended before this one begins."""
     if "after" not in file.content:
         return None
-    named = Section({"name": file.content["after"]}, f"{file.where}: after")
-    return read_name(named)
+    return read_name(file.below({"name": file.content["after"]}, "after", line=file.line_of("after")))
 
 
 def read_share_prefix(file: Section) -> bool:
@@ -102,7 +101,7 @@ def read_share_prefix(file: Section) -> bool:
     if isinstance(value, str):
         value = words.get(value, value)
     if not isinstance(value, bool):
-        raise SpecError(f"{file.where}: share_prefix = {value!r} is not allowed; it must be on or off")
+        raise SpecError(f"{file.at('share_prefix')} = {value!r} is not allowed; it must be on or off")
     return value
 
 

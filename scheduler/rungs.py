@@ -37,7 +37,7 @@ def read_early_terminate(file: Section, stages: StagesSection, objectives: Seque
     if kind != "none" and len(objectives) > 1:
         # The first metric alone would stop members of the front.
         raise SpecError(
-            f"{section.where}: type = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
+            f"{section.at('type')} = {kind!r} is not allowed with several objectives (metric is a list), since a rung "
             "compares one; remove early_terminate, or give one metric"
         )
     if section.content and "type" not in section.content:
@@ -46,12 +46,12 @@ def read_early_terminate(file: Section, stages: StagesSection, objectives: Seque
             f"give type: one of {', '.join(TYPES)}"
         )
     if kind == "median" and "eta" in section.content:
-        raise SpecError(f"{section.where}: eta has no meaning for type: median, which keeps the upper half; remove it")
+        raise SpecError(f"{section.at('eta')} has no meaning for type: median, which keeps the upper half; remove it")
     eta = section.whole("eta", default=3, low=2, high=100)
     policy = EarlyTermination(type=kind, eta=eta, min_stage=read_min_stage(section, stages))
     if kind != "none" and not is_rung(policy, policy.min_stage, stages.resolutions[-1]):
         raise SpecError(
-            f"{section.where}: type = {kind!r} would stop nobody: min_stage = {policy.min_stage} is the last stage, at "
+            f"{section.at('type')} = {kind!r} would stop nobody: min_stage = {policy.min_stage} is the last stage, at "
             "whose end all trials are through; give an earlier one, or type: none"
         )
     return policy
@@ -62,7 +62,7 @@ def read_min_stage(section: Section, stages: StagesSection) -> int:
     min_stage = section.whole("min_stage", default=stages.resolutions[0], low=4, high=RESOLUTIONS[-1])
     if min_stage not in stages.resolutions:
         raise SpecError(
-            f"{section.where}: min_stage = {min_stage} is no stage of this sweep; "
+            f"{section.at('min_stage')} = {min_stage} is no stage of this sweep; "
             f"its stages are {', '.join(map(str, stages.resolutions))}"
         )
     return min_stage

@@ -18,7 +18,7 @@ from scheduler.wandb_import import checked_import
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
 from t2f.data.files import writing
 from t2f.errors import SpecError, UserError
-from t2f.yamlfile import parse_yaml, read_yaml
+from t2f.yamlfile import parse_value, read_yaml
 
 SweepName = Annotated[str, typer.Argument(help="The sweep's name.")]
 
@@ -35,7 +35,7 @@ def set_words(given: list[str]) -> dict[str, object]:
         word, equals, value = one.partition("=")
         if not equals:
             raise SpecError(f"--set {one!r} is not allowed; write --set WORD=VALUE")
-        found[word.strip()] = parse_yaml(f"value: {value}", source=f"--set {one}")["value"]
+        found[word.strip()] = parse_value(value, source=f"--set {one}")
     return found
 
 

@@ -6,7 +6,8 @@ the field, what was given and what is allowed.
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from t2f.errors import SpecError
 from t2f.probe import NO_CAPTIONS, EvaluationSpec
 from t2f.settings import PLANS, PRESETS, Settings, Value, checked_value, require_setting, scope_of
 from t2f.spec import MINILM, RESOLUTIONS, SentenceSpec, StagePlan, TrainingSpec
-from t2f.yamlfile import parse_yaml, read_yaml
+from t2f.yamlfile import LinedDict, parse_value, read_yaml
 
 TRAINING_KEYS = ("name", "data", "seed", "preset", "init_from", "sentence_encoder", "stages", "parameters", "probe")
 
@@ -106,16 +107,16 @@ def read_training_file(path: Path, overrides: Iterable[str] = ()) -> TrainingFil
     values: dict[str, Value] = {}
     late: dict[int, dict[str, Value]] = {}
     for name, written in parameters.items():
-        where = f"{path}: parameters.{name}"
-        with naming(where):
+        section = parameter_section(with_source, name, written)
+        with section.naming():
             require_setting(name)
-            if isinstance(written, dict) and "per_stage" in written:
-                first, *rest = read_per_stage(name, written, where, stages)
+            if "per_stage" in section.content:
+                first, *rest = read_per_stage(name, section, stages)
                 values[name] = first
                 for resolution, value in zip(stages.resolutions[1:], rest, strict=True):
                     late.setdefault(resolution, {})[name] = value
                 continue
-            value, from_stage = constant(written, where)
+            value, from_stage = constant(section)
             if from_stage is None:
                 values[name] = checked_value(name, value)
             else:
@@ -139,7 +140,7 @@ def read_override(override: str) -> tuple[str, Any]:
     name, equals, value = override.partition("=")
     if not equals:
         raise SpecError(f"--set {override!r} is not allowed; write --set NAME=VALUE")
-    return require_setting(name.strip()), parse_yaml(f"value: {value}", source=f"--set {override}")["value"]
+    return require_setting(name.strip()), parse_value(value, source=f"--set {override}")
 
 
 def read_preset(file: "Section") -> str:
@@ -153,7 +154,7 @@ def read_init_from(file: "Section", folder: Path) -> Path | None:
     path = folder / file.text("init_from")
     if not path.is_file():
         raise SpecError(
-            f"{file.where}: init_from: {path} does not exist; give a model bundle, such as the one that "
+            f"{file.at('init_from')}: {path} does not exist; give a model bundle, such as the one that "
             "`t2f best SWEEP` names"
         )
     return path
@@ -166,62 +167,96 @@ def read_sentence_encoder(file: "Section", folder: Path) -> str:
     path = (folder / file.text("sentence_encoder")).resolve()
     if not path.is_dir():
         raise SpecError(
-            f"{file.where}: sentence_encoder: {path} is no folder; give {MINILM!r}, or a folder with config.json, "
+            f"{file.at('sentence_encoder')}: {path} is no folder; give {MINILM!r}, or a folder with config.json, "
             "vocab.txt and model.safetensors"
         )
     return str(path)
 
 
-def read_per_stage(name: str, written: Mapping[str, Any], where: str, stages: StagesSection) -> tuple[Value, ...]:
+def parameter_section(file: "Section", name: str, written: Any) -> "Section":
+    """One of `parameters`; a plain value is that of the key `value`."""
+    content = written if isinstance(written, dict) else {"value": written}
+    return file.below(content, f"parameters.{name}", line=file.section("parameters").line_of(name))
+
+
+def read_per_stage(name: str, section: "Section", stages: StagesSection) -> tuple[Value, ...]:
     """The values of {per_stage: [...]}, one for each stage."""
-    Section(written, where).only(("per_stage",))
-    values, count = written["per_stage"], len(stages.resolutions)
+    section.only(("per_stage",))
+    values, count = section.content["per_stage"], len(stages.resolutions)
     if scope_of(name) == "architecture":
-        raise SpecError(f"{where}: {name} decides the shape of the weights, so one value holds for all stages")
+        raise SpecError(f"{section.where}: {name} decides the shape of the weights, so one value holds for all stages")
     if not isinstance(values, list) or len(values) != count:
         raise SpecError(
-            f"{where}: per_stage = {values!r} is not allowed; give a list of {count} values, one for each of "
+            f"{section.at('per_stage')} = {values!r} is not allowed; give a list of {count} values, one for each of "
             f"{', '.join(map(str, stages.resolutions))} px"
         )
     return tuple(checked_value(name, value) for value in values)
 
 
-def constant(written: Any, where: str) -> tuple[Any, int | None]:
-    """The value of a parameter that is written as one: `x`, or `{value: x}` with or without `from_stage`."""
-    if not isinstance(written, dict):
-        return written, None
-    section = Section(written, where)
-    if "value" not in written:
+def constant(section: "Section") -> tuple[Any, int | None]:
+    """The value of a parameter that is written as one, with or without `from_stage`."""
+    if "value" not in section.content:
         raise SpecError(
-            f"{where} has no single value; give {{value: x}} or --set NAME=VALUE, or try its values with "
+            f"{section.where} has no single value; give {{value: x}} or --set NAME=VALUE, or try its values with "
             "`t2f sweep submit`"
         )
     section.only(("value", "from_stage"))
     from_stage = None
-    if "from_stage" in written:
+    if "from_stage" in section.content:
         from_stage = section.whole("from_stage", low=4, high=RESOLUTIONS[-1])
-    return written["value"], from_stage
+    return section.content["value"], from_stage
 
 
-class naming:  # noqa: N801 - used as a statement
-    """Puts the field before the message of an error that does not know it."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SpecError) and not str(error).startswith(self._where):
-            raise SpecError(f"{self._where}: {error}") from error
+@contextmanager
+def naming(source: str, where: str | None = None) -> Iterator[None]:
+    """Put the file, and where in it, before the message of an error that does not name the file."""
+    try:
+        yield
+    except SpecError as error:
+        if str(error).startswith(source):
+            raise
+        raise SpecError(f"{where or source}: {error}") from error
 
 
 class Section:
-    """One mapping of a file, read field by field; every error says where, what was given and what is allowed."""
+    """One mapping of a file, read field by field; every error says where, what was given and what is allowed.
 
-    def __init__(self, content: Mapping[str, Any], where: str) -> None:
-        self.content, self.where = content, where
+    source: the file, as errors call it. path: of the mapping in it, in words. line: where it stands, if that is known.
+    """
+
+    def __init__(self, content: Mapping[str, Any], source: str, path: str = "", line: int | None = None) -> None:
+        self.content, self.source, self.path, self.line = content, source, path, line
+
+    def line_of(self, key: str) -> int | None:
+        """The line that a key stands in; of one that is not there, the line of the mapping."""
+        return self.content.lines.get(key, self.line) if isinstance(self.content, LinedDict) else self.line
+
+    def at(self, key: str) -> str:
+        """File, line and path of a key, as messages begin: `sweep.yaml, line 7: stages: batch`."""
+        return self._place(self.line_of(key), self.path, key)
+
+    def beside(self, key: str) -> str:
+        """File and line of a key, and the path of the mapping that it stands in."""
+        return self._place(self.line_of(key), self.path)
+
+    @property
+    def where(self) -> str:
+        """File, line and path of the mapping."""
+        return self._place(self.line, self.path)
+
+    def _place(self, line: int | None, *path: str) -> str:
+        file = self.source if line is None else f"{self.source}, line {line}"
+        return ": ".join((file, *filter(None, path)))
+
+    def naming(self) -> AbstractContextManager[None]:
+        """Errors that do not name the file are about this mapping."""
+        return naming(self.source, self.where)
+
+    def below(self, content: Mapping[str, Any], path: str, *, line: int | None = None) -> "Section":
+        """A mapping inside this one; `path` is what leads to it from here."""
+        if line is None:
+            line = content.line if isinstance(content, LinedDict) else self.line
+        return Section(content, self.source, ": ".join(filter(None, (self.path, path))), line)
 
     def only(self, allowed: tuple[str, ...], *, later: Mapping[str, str] | None = None) -> None:
         """Refuse every other key, with the nearest allowed one; `later` names words of versions to come."""
@@ -229,16 +264,16 @@ class Section:
             if key in allowed:
                 continue
             if later and key in later:
-                raise SpecError(f"{self.where}: {key!r} {later[key]}")
+                raise SpecError(f"{self.beside(key)}: {key!r} {later[key]}")
             near = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise SpecError(f"{self.where}: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
+            raise SpecError(f"{self.beside(key)}: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
 
     def _missing(self, key: str, kind: str) -> SpecError:
         return SpecError(f"{self.where}: {key!r} is missing; it must be {kind}")
 
     def _wrong(self, key: str, kind: str) -> SpecError:
-        return SpecError(f"{self.where}: {key} = {self.content[key]!r} is not allowed; it must be {kind}")
+        return SpecError(f"{self.at(key)} = {self.content[key]!r} is not allowed; it must be {kind}")
 
     def mapping(self, key: str, *, required: bool = False) -> Mapping[str, Any]:
         kind = "a mapping of 'key: value' lines"
@@ -251,7 +286,7 @@ class Section:
         return self.content[key]
 
     def section(self, key: str, *, required: bool = False) -> "Section":
-        return Section(self.mapping(key, required=required), f"{self.where}: {key}")
+        return self.below(self.mapping(key, required=required), key, line=self.line_of(key))
 
     def text(self, key: str) -> str:
         if key not in self.content:
@@ -308,9 +343,7 @@ def read_name(file: Section) -> str:
     name = file.text("name")
     allowed = len(name) <= 100 and all(c.isalnum() or c in "-_." for c in name) and name[0] not in "-."
     if not allowed:
-        raise SpecError(
-            f"{file.where}: name = {name!r} is not allowed; use up to 100 letters, digits, '-', '_' and '.'"
-        )
+        raise SpecError(f"{file.at('name')} = {name!r} is not allowed; use up to 100 letters, digits, '-', '_' and '.'")
     return name
 
 
@@ -329,7 +362,7 @@ def read_stages(file: Section, preset: str) -> StagesSection:
     resolutions = stages.content.get("resolutions")
     if not isinstance(resolutions, list) or not resolutions:
         raise SpecError(
-            f"{stages.where}: resolutions = {resolutions!r} is not allowed; it must be a list such as [4, 8, 16, 32]"
+            f"{stages.at('resolutions')} = {resolutions!r} is not allowed; it must be a list such as [4, 8, 16, 32]"
         )
     count = len(resolutions)
     given = [unit for unit in ("kimg", "images", "epochs") if unit in stages.content]
@@ -343,7 +376,7 @@ def read_stages(file: Section, preset: str) -> StagesSection:
         fade=stages.numbers("fade", count=count, default=planned(preset, "fade", count)),
         batch=stages.numbers("batch", count=count, default=planned(preset, "batch", count)),
     )
-    with naming(stages.where):
+    with stages.naming():
         section.plan(train_images=1000)  # checks everything that does not need the data
     return section
 
@@ -365,11 +398,11 @@ def _read_lengths(stages: Section, unit: str, count: int) -> Lengths:
     lengths = stages.numbers(unit, count=count)
     if unit == "epochs":
         if not all(0 < value <= 1e6 for value in lengths):
-            raise SpecError(f"{stages.where}: epochs = {list(lengths)} is not allowed; give numbers from 0 to 1e6")
+            raise SpecError(f"{stages.at('epochs')} = {list(lengths)} is not allowed; give numbers from 0 to 1e6")
         return None, lengths
     scaled = [value * (1000 if unit == "kimg" else 1) for value in lengths]
     if not all(math.isfinite(value) and abs(value - round(value)) < 1e-6 for value in scaled):
-        raise SpecError(f"{stages.where}: {unit} = {list(lengths)} is not allowed; give whole numbers of images")
+        raise SpecError(f"{stages.at(unit)} = {list(lengths)} is not allowed; give whole numbers of images")
     return tuple(round(value) for value in scaled), None
 
 
@@ -383,11 +416,11 @@ def read_probe(file: Section, folder: Path) -> ProbeSection:
         try:
             written = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{probe.where}: captions: {path} cannot be read: {error}") from error
+            raise SpecError(f"{probe.at('captions')}: {path} cannot be read: {error}") from error
     is_list = isinstance(written, list) and all(isinstance(one, str) and 0 < len(one) <= 2000 for one in written)
     if not is_list or len(written) > 256:
         raise SpecError(
-            f"{probe.where}: captions must be a file or a list of up to 256 sentences, given {written!r:.200}"
+            f"{probe.at('captions')} must be a file or a list of up to 256 sentences, given {written!r:.200}"
         )
     return ProbeSection(
         captions=tuple(written),

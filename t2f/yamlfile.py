@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,13 @@ from t2f.errors import SpecError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_WHOLE = 2**63 - 1  # what a database column holds
+
+
+class LinedDict(dict[str, Any]):
+    """A mapping of a file, which knows the lines that it and its keys stand in, counted from 1."""
+
+    line: int
+    lines: Mapping[str, int]  # of the keys
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -64,6 +71,17 @@ class _StrictLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_lined(self, node: yaml.MappingNode) -> Iterator[LinedDict]:
+        found = LinedDict()
+        yield found  # empty at first: PyYAML builds what surrounds a mapping before the mapping
+        found.update(self.construct_mapping(node))
+        found.line = node.start_mark.line + 1
+        found.lines = {self.construct_object(key): key.start_mark.line + 1 for key, _ in node.value}
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:map", _StrictLoader.construct_lined)
+yaml.SafeDumper.add_representer(LinedDict, yaml.SafeDumper.represent_dict)
+
 
 # Plain words and numbers as YAML 1.2 reads them. YAML 1.1 takes 1e-4 for a string, `on` and `no` for booleans, 010 for
 # eight and 1:30 for ninety; nobody means that, and a setting may have the values off and on.
@@ -103,7 +121,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
-    """The mapping that a text holds; `source` is what errors call it."""
+    """The mapping that a text holds, and each inside it, as a `LinedDict`; `source` is what errors call the text."""
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
     except SpecError as error:
@@ -126,20 +144,32 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
     if not isinstance(documents[0], dict):
         kind = "a list" if isinstance(documents[0], list) else "a single value"
         raise SpecError(f"{source} holds {kind} at its root; it must hold 'key: value' lines")
-    _refuse_strange(documents[0], source)
+    _refuse_strange(documents[0], source, 1, ())
     return documents[0]
 
 
-def _refuse_strange(value: Any, where: str) -> None:
-    """Not-a-number, infinity, numbers no database holds, text no file holds, keys that are no words, dates."""
+def parse_value(text: str, *, source: str) -> Any:
+    """One value, as somebody writes it on a command line; mappings in it are plain ones."""
+    return _plain(parse_yaml(f"value: {text}", source=source)["value"])
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _refuse_strange(value: Any, source: str, line: int, path: Sequence[str]) -> None:
+    """Not-a-number, infinity, numbers no database holds, text no file holds, keys that are no words, dates."""
+    where = ": ".join((f"{source}, line {line}", *path))
+    if isinstance(value, LinedDict):
         for key, inner in value.items():
             if not isinstance(key, str | int):
                 raise SpecError(f"{where}: the key {key!r} is not allowed; keys are words")
-            _refuse_strange(inner, f"{where}: {key}")
+            _refuse_strange(inner, source, value.lines[key], (*path, str(key)))
     elif isinstance(value, list):
         for inner in value:
-            _refuse_strange(inner, where)
+            _refuse_strange(inner, source, inner.line if isinstance(inner, LinedDict) else line, path)
     elif isinstance(value, str) and not _is_encodable(value):
         raise SpecError(
             f"{where}: {value!r:.100} holds half a character (a lone surrogate); write the character itself"

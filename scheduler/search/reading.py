@@ -37,11 +37,11 @@ class Search:
 def read_method(file: Section, objectives: Sequence[Objective]) -> str:
     if "method" not in file.content:
         return "grid"
-    with naming(file.where):
+    with naming(file.source, file.beside("method")):
         method = checked_method(file.content["method"])
     if len(objectives) > 1 and method == "cmaes":
         raise SpecError(
-            f"{file.where}: method = {method!r} is not allowed with several objectives (metric is a list); "
+            f"{file.at('method')} = {method!r} is not allowed with several objectives (metric is a list); "
             f"use one of {', '.join(OF_SEVERAL_OBJECTIVES)}, or give one metric"
         )
     return method
@@ -54,15 +54,15 @@ def read_objectives(file: Section, metrics: Mapping[str, str]) -> tuple[Objectiv
         return (_read_objective(file.section("metric"), metrics),)
     if not 1 <= len(written) <= len(metrics) or not all(isinstance(one, dict) for one in written):
         raise SpecError(
-            f"{file.where}: metric = {written!r} is not allowed; give {{name: ...}}, or a list of such mappings"
+            f"{file.at('metric')} = {written!r} is not allowed; give {{name: ...}}, or a list of such mappings"
         )
     found = tuple(
-        _read_objective(Section(one, f"{file.where}: metric, entry {place}"), metrics)
+        _read_objective(file.below(one, f"metric, entry {place}"), metrics)
         for place, one in enumerate(written, start=1)
     )
     names = [objective.metric for objective in found]
     if len(set(names)) < len(names):
-        raise SpecError(f"{file.where}: metric names {', '.join(names)}; give each metric once")
+        raise SpecError(f"{file.at('metric')} names {', '.join(names)}; give each metric once")
     return found
 
 
@@ -71,7 +71,7 @@ def _read_objective(metric: Section, metrics: Mapping[str, str]) -> Objective:
     name = metric.choice("name", tuple(metrics), default="score")
     goal = metric.choice("goal", ("maximize", "minimize"), default=metrics[name])
     if goal != metrics[name]:
-        raise SpecError(f"{metric.where}: goal = {goal!r} is not allowed for {name}; better means {metrics[name]}")
+        raise SpecError(f"{metric.at('goal')} = {goal!r} is not allowed for {name}; better means {metrics[name]}")
     return Objective(metric=name, goal=goal)
 
 
@@ -83,7 +83,7 @@ def read_search(
     for word, why in (("parallel", "all its trials are there from the start"), ("warm_start", "it looks at no result")):
         if word in file.content and not learns:
             raise SpecError(
-                f"{file.where}: {word} does not go with method: {method}, since {why}; remove it, "
+                f"{file.at(word)} does not go with method: {method}, since {why}; remove it, "
                 f"or use one of {', '.join(LEARNING)}"
             )
     return Search(
@@ -99,12 +99,12 @@ def _read_enqueue(
     written = file.content.get("enqueue", [])
     if not isinstance(written, list) or not all(isinstance(one, dict) for one in written):
         raise SpecError(
-            f"{file.where}: enqueue = {written!r:.200} is not allowed; give a list of mappings such as "
+            f"{file.at('enqueue')} = {written!r:.200} is not allowed; give a list of mappings such as "
             "[{generator.learning_rate: 0.001}]"
         )
     found = []
     for place, one in enumerate(written, start=1):
-        with naming(f"{file.where}: enqueue, entry {place}"):
+        with file.below(one, f"enqueue, entry {place}").naming():
             found.append(checked_trial(parameters, constraints, one))
     return tuple(found)
 
@@ -154,12 +154,12 @@ def read_constraints(file: Section, parameters: Sequence[Parameter]) -> tuple[Co
     written = file.content.get("constraints", [])
     if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
         raise SpecError(
-            f"{file.where}: constraints = {written!r:.200} is not allowed; give a list of texts such as "
+            f"{file.at('constraints')} = {written!r:.200} is not allowed; give a list of texts such as "
             '["generator.learning_rate <= discriminator.learning_rate * 4"]'
         )
     found = []
     for place, text in enumerate(written, start=1):
-        with naming(f"{file.where}: constraints, entry {place}"):
+        with naming(file.source, f"{file.at('constraints')}, entry {place}"):
             constraint = parse_constraint(text)
             _check_names(constraint, {parameter.name: parameter for parameter in parameters})
             found.append(constraint)

@@ -314,6 +314,77 @@ def read_text(text: str):
     return read(parse_yaml(text, source="x.yaml"))
 
 
+LINES = """\
+name: x
+data: {dataset: tiny}
+preset: small
+method: tpe
+metric:
+- name: score
+- name: swd
+stages:
+  resolutions: [4, 8]
+  images: [40, 40]
+  batch: 8
+parameters:
+  loss.name:
+    values: [wgan-gp, logistic-r1]
+  generator.learning_rate: {distribution: log_uniform, min: 1e-4, max: 1e-2}
+  loss.r1_gamma:
+    distribution: log_uniform
+    min: 0.1
+    max: 10
+    when:
+      loss.name: logistic-r1
+enqueue:
+- loss.name: wgan-gp
+- loss.name: logistic-r1
+constraints:
+- generator.learning_rate <= 0.01
+resources:
+  priority: 50
+probe:
+  captions: [a face]
+budget:
+  max_trials: 10
+after: x
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("name: x\n", "name: x y\n", "1: name = 'x y' is"),
+        ("preset: small", "preset: smal", "3: preset = 'smal' is"),
+        ("method: tpe", "method: tp", "4: method = 'tp' is"),
+        ("name: swd", "name: sw", "7: metric, entry 2: name = 'sw' is"),
+        ("stages:", "stage:", "8: unknown key 'stage'; did you mean 'stages'?"),
+        ("resolutions: [4, 8]", "resolutions: 4", "9: stages: resolutions = 4 is"),
+        ("batch: 8", "batch: eight", "11: stages: batch = 'eight' is"),
+        ("batch: 8", "bach: 8", "11: stages: unknown key 'bach'"),
+        ("  loss.name:\n    v", "  loss.nam:\n    v", "13: parameters.loss.nam: "),
+        ("logistic-r1]", "logistic]", "13: parameters.loss.name: "),
+        ("values: [wgan-gp, logistic-r1]", "values: []", "14: parameters.loss.name: values = [] is"),
+        ("min: 1e-4", "min: 1", "15: parameters.generator.learning_rate: min = 1 must"),
+        ("min: 0.1", "min: -1", "18: parameters.loss.r1_gamma: min = -1 is"),
+        ("max: 10\n", "max: ten\n", "19: parameters.loss.r1_gamma: max = 'ten' is"),
+        ("      loss.name: logistic-r1", "      loss.name: hinge", "20: parameters.loss.r1_gamma: when: "),
+        ("- loss.name: wgan-gp", "- loss.name: hinge", "23: enqueue, entry 1: loss.name = 'hinge' is"),
+        ("learning_rate <= 0.01", "learning <= 0.01", "25: constraints, entry 1: "),
+        ("priority: 50", "priority: 500", "28: resources: priority = 500 is"),
+        ("[a face]", "[1]", "30: probe: captions must"),
+        ("max_trials: 10", "max_trials: 0", "32: budget: max_trials = 0 is"),
+        ("  max_trials: 10", "  {}", "31: budget: max_trials is missing"),
+        ("after: x", "after: x y", "33: after: name = 'x y' is"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(old, new, place):
+    assert LINES.count(old) == 1
+    with pytest.raises(SpecError) as caught:
+        read_text(LINES.replace(old, new))
+    assert str(caught.value).startswith(f"x.yaml, line {place}")
+
+
 def test_what_goes_with_a_method_is_read_and_kept(tiny_data):
     text = SEARCH.replace("METHOD", "tpe") + (
         "metric: [{name: score}, {name: swd}]\nparallel: 3\nwarm_start: before\n"

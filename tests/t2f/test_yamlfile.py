@@ -95,3 +95,30 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     large.write_bytes(b"#" * (MAX_BYTES + 1))
     with pytest.raises(SpecError, match="at most 1,048,576 are read"):
         read_yaml(large)
+
+
+def test_mappings_know_their_lines():
+    text = "# a comment\na: 1\nb:\n  c: {d: 2,\n    e: 3}\n  f:\n  - g: 4\n\n    h: 5\n"
+    found = parse_yaml(text, source="x")
+    assert found == {"a": 1, "b": {"c": {"d": 2, "e": 3}, "f": [{"g": 4, "h": 5}]}}
+    assert (found.line, found.lines) == (2, {"a": 2, "b": 3})
+    inner = found["b"]
+    assert (inner.line, inner.lines) == (4, {"c": 4, "f": 6})
+    assert (inner["c"].line, inner["c"].lines) == (4, {"d": 4, "e": 5})
+    entry = inner["f"][0]
+    assert (entry.line, entry.lines) == (7, {"g": 7, "h": 9})
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\nb: .nan\n", "x.yaml, line 2: b: nan is"),
+        ("a:\n  b:\n    c: 2020-01-01\n", "x.yaml, line 3: a: b: c: "),
+        ("a:\n- b: 1\n- b: .inf\n", "x.yaml, line 3: a: b: inf is"),
+        ("a: 1\n\n1.5: 2\n", "x.yaml, line 1: the key 1.5"),
+    ],
+)
+def test_strange_values_are_refused_with_their_line(text, place):
+    with pytest.raises(SpecError) as caught:
+        parse_yaml(text, source="x.yaml")
+    assert str(caught.value).startswith(place)
