@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from scheduler.labels import labels_text
 from t2f.gates import MEANING
+from t2f.metrics.figures import decimals
 
 NAMES_SHOWN = 8
 NAMES = {
@@ -19,11 +20,6 @@ NAMES = {
     "nearest_training": "nearest training image (held-out reals: 1)",
     "copied_share": "copies of training images",
 }
-
-
-def decimals(value: float) -> str:
-    """A number between 0 and 1 with three decimals; others with four digits."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def percent(share: float) -> str:

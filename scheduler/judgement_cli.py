@@ -22,9 +22,9 @@ from t2f.evaluate_cli import (
     gates_line,
     interval_text,
     judge_line,
-    number,
 )
 from t2f.generate_cli import bundle_file, naming_the_folder
+from t2f.metrics.figures import decimals
 from t2f.spec import StageSpec
 
 TIES_SHOWN = 6
@@ -139,7 +139,7 @@ def print_judgement(found: Judgement) -> None:
             console.print(f"T{place.number} is a finalist: {place.value.note}")
     for place in found.places:
         if place.gates:
-            value = f"{found.metric} {number(place.value.value)} at {place.resolution} px"
+            value = f"{found.metric} {decimals(place.value.value)} at {place.resolution} px"
             console.print(f"not ranked: {place.trial}, {value}; {gates_line(place.gates)}")
     for rung in found.rungs:
         console.print(str(rung))
@@ -160,5 +160,5 @@ def cells(place: Place, following: Place | None) -> tuple[str, ...]:
     ties = ", ".join(place.ties[:TIES_SHOWN])
     more = f" and {len(place.ties) - TIES_SHOWN} more" if len(place.ties) > TIES_SHOWN else ""
     rank, px = str(place.rank), str(place.resolution)
-    others = [number(value) for value in place.others.values()]
-    return rank, f"T{place.number}", place.state, px, number(figure.value), interval, beats, *others, ties + more
+    others = [decimals(value) for value in place.others.values()]
+    return rank, f"T{place.number}", place.state, px, decimals(figure.value), interval, beats, *others, ties + more

@@ -17,8 +17,8 @@ from scheduler.models import make_model_bundle, sealed_run
 from scheduler.registry import Lineage
 from scheduler.store import Store
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
-from t2f.evaluate_cli import interval_text, judge_line, number
-from t2f.metrics.figures import Figure
+from t2f.evaluate_cli import interval_text, judge_line
+from t2f.metrics.figures import Figure, decimals
 
 model_app = typer.Typer(no_args_is_help=True, help="Models: list, show, promote, roll back, compare, tag.")
 
@@ -200,7 +200,7 @@ def print_comparison(found: Comparison) -> None:
 
 
 def figure_cells(figure: Figure) -> tuple[str, str]:
-    return number(figure.value), interval_text(figure.low, figure.high)
+    return decimals(figure.value), interval_text(figure.low, figure.high)
 
 
 def say_version(model: Model, place: Home, *, as_json: bool) -> None:

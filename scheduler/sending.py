@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from scheduler.hooksfile import Command, Hook, Webhook
 from scheduler.store import Delivery
+from t2f.metrics.figures import decimals
 
 SLICE_SECONDS = 0.1  # how soon a program is ended that the scheduler no longer waits for
 TAIL_BYTES = 300  # of a program's errors that are kept
@@ -41,7 +42,7 @@ def sentence(event: str, told: Mapping[str, Any]) -> str:
         return f"sweep {told['sweep']} has ended, {told['state']}{_because(told.get('error'))}"
     if event == "trial.failed":
         return f"trial {told['trial']} {told['state']}{_because(told.get('reason'))}"
-    value = f", {told['metric']} {told['value']:.3f} at {told['resolution']} px" if "value" in told else ""
+    value = f", {told['metric']} {decimals(told['value'])} at {told['resolution']} px" if "value" in told else ""
     return f"{told['trial']} is the best of {told['sweep']}{value}: {told['name']}:{told['version']}"
 
 

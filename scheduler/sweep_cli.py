@@ -29,6 +29,7 @@ from t2f.cli import (
     print_json,
 )
 from t2f.evaluate_cli import judge_line
+from t2f.metrics.figures import decimals
 from t2f.settings import Value
 from t2f.trainfile import naming, read_override
 
@@ -233,7 +234,7 @@ def sweep_show(
 
 def value_texts(one: Ranked) -> list[str]:
     """What a trial is ranked by: its metrics, or the mean of its fresh seeds with the interval."""
-    return [f"{value:.3f}" for value in one.standing.values] if one.fresh is None else [fresh_text(one)]
+    return [decimals(value) for value in one.standing.values] if one.fresh is None else [fresh_text(one)]
 
 
 @sweep_app.command("enqueue")

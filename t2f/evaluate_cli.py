@@ -13,6 +13,7 @@ from t2f.data import PreparedData
 from t2f.data.readers import SPLITS
 from t2f.errors import DataError, UserError
 from t2f.gates import MEANING
+from t2f.metrics.figures import decimals
 from t2f.probe import NO_JUDGE
 from t2f.threads import quiet_threads
 from t2f.trainfile import ProbeSection
@@ -181,8 +182,8 @@ def print_report(subject: Subject, report: "Report") -> None:
         if line.figure is None:
             continue
         interval = interval_text(line.figure.low, line.figure.high)
-        bounds = ["" if bound is None else number(bound) for bound in (line.floor, line.ceiling)]
-        table.add_row(line.name, BETTER_SIGN[line.better], number(line.figure.value), interval, *bounds)
+        bounds = ["" if bound is None else decimals(bound) for bound in (line.floor, line.ceiling)]
+        table.add_row(line.name, BETTER_SIGN[line.better], decimals(line.figure.value), interval, *bounds)
     console.print(table)
     console.print("↑ more is better, ↓ less is better; reals: real pictures measured the same way")
     for line in report.lines:
@@ -202,7 +203,7 @@ def judge_line(judge: dict[str, Any]) -> str:
         return f"judge {judge['sha256'][:12]}: its R-precision on real pairs is not known"
     interval = "" if figure["low"] is None else f" ({interval_text(figure['low'], figure['high'])})"
     return (
-        f"judge {judge['sha256'][:12]}: R-precision on real held-out pairs {number(figure['value'])}{interval}, "
+        f"judge {judge['sha256'][:12]}: R-precision on real held-out pairs {decimals(figure['value'])}{interval}, "
         f"{figure['note']}"
     )
 
@@ -227,9 +228,4 @@ def gates_line(gates: Sequence[str]) -> str:
 
 
 def interval_text(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
-
-
-def number(value: float) -> str:
-    """Three decimals, or four digits where it is large."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return "" if low is None or high is None else f"{decimals(low)} to {decimals(high)}"

@@ -74,14 +74,27 @@ class Bundle:
         truncation in [0, 1] scales the noise: smaller is nearer to the average face. The same call gives the same
         pictures; among other faces a picture may differ by a grey level, as sums are taken in another order.
         """
-        if not 1 <= len(sentences) * len(seeds) <= MAX_FACES:
-            raise SpecError(
-                f"{len(sentences) * len(seeds)} faces were asked for; 1 to {MAX_FACES} can be drawn at once"
-            )
+        self.check_draw(sentences, seeds)
         noise_SZ = self.noise(seeds, truncation=truncation)
         text_ME = self.embed(sentences)
         latents = [self.latents(None if text_ME is None else text_ME[row], noise_SZ) for row in range(len(sentences))]
         return self.draw_latents(torch.cat(latents))
+
+    def check_draw(self, sentences: Sequence[str], seeds: Sequence[int]) -> None:
+        """SpecError where `draw` would refuse these."""
+        count = len(sentences) * len(seeds)
+        if not 1 <= count <= MAX_FACES:
+            raise SpecError(f"{count} faces were asked for; 1 to {MAX_FACES} can be drawn at once")
+        self._check_pixels(count)
+        for sentence in sentences:
+            self._readable(sentence)
+
+    def _check_pixels(self, count: int) -> None:
+        if count * self.resolution**2 > MAX_PIXELS:
+            most = max(1, MAX_PIXELS // self.resolution**2)
+            raise SpecError(
+                f"{count} faces of {self.resolution} px were asked for; at most {most} can be drawn at once"
+            )
 
     # The steps of drawing
 
@@ -109,11 +122,7 @@ class Bundle:
     @torch.no_grad()
     def draw_latents(self, latent_NZ: Tensor) -> np.ndarray:
         """uint8 [N, 3, R, R]"""
-        if len(latent_NZ) * self.resolution**2 > MAX_PIXELS:
-            most = max(1, MAX_PIXELS // self.resolution**2)
-            raise SpecError(
-                f"{len(latent_NZ)} faces of {self.resolution} px were asked for; at most {most} can be drawn at once"
-            )
+        self._check_pixels(len(latent_NZ))
         return self._frozen.draw_many(latent_NZ).numpy()
 
     @cached_property

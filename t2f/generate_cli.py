@@ -144,22 +144,29 @@ def generate_command(
         raise SpecError(f"-o {out} is not allowed; let it end in {' or '.join(allowed)}")
     recipe = None if from_png is None else read_recipe(from_png)
     path = model_file(context, model, home)
-    if dry_run:
-        what = f"{wish.faces} faces" if recipe is None else f"{from_png} again"
-        say(f"would draw {what} with {path} into {out}")
-        return
     quiet_threads()
     # Importing torch takes a second that refusing need not wait for.
     from t2f.generate import open_bundle
 
     bundle = open_bundle(path)
     if recipe is not None:
+        check_recipe(bundle, recipe, from_png)
+        what = f"{from_png} again"
+    elif interpolate is not None:
+        steps = walk_steps(bundle, wish, interpolate, out, frames=frames, fps=fps)
+        what = f"{frames} frames"
+    else:
+        bundle.check_draw(texts, numbers)
+        what = f"{wish.faces} faces"
+    if recipe is None:
+        say_unknown(bundle, texts)
+    if dry_run:
+        say(f"would draw {what} with {path} into {out}")
+    elif recipe is not None:
         repeat(bundle, recipe, from_png, out)
     elif interpolate is not None:
-        say_unknown(bundle, texts)
-        walk(bundle, wish, interpolate, out, frames=frames, fps=fps)
+        write_walk(bundle, wish, steps, out, frames=frames, fps=fps)
     else:
-        say_unknown(bundle, texts)
         draw(bundle, wish, out, each, side_by_side=bool(edit))
 
 
@@ -278,11 +285,8 @@ def picture_of(bundle: "Bundle", recipe: Recipe, faces: "np.ndarray") -> "Image.
     )
 
 
-def repeat(bundle: "Bundle", recipe: Recipe, png: Path, out: Path) -> None:
-    """Draw a picture of this command again, and say whether it came out the same."""
-    # As above: this module starts without torch.
-    from t2f.checkpoint import write_durably
-
+def check_recipe(bundle: "Bundle", recipe: Recipe, png: Path) -> None:
+    """SpecError where this model cannot draw the picture again."""
     if recipe.model_sha256 != bundle.sha256:
         raise SpecError(
             f"{png} was drawn with another model ({recipe.model_sha256[:12]}..., this one is {bundle.sha256[:12]}...); "
@@ -290,6 +294,14 @@ def repeat(bundle: "Bundle", recipe: Recipe, png: Path, out: Path) -> None:
         )
     if recipe.face is not None and recipe.face >= len(recipe.captions) * len(recipe.seeds):
         raise SpecError(f"{png} cannot be drawn again: its recipe has no face {recipe.face}")
+    bundle.check_draw(recipe.captions, recipe.seeds)
+
+
+def repeat(bundle: "Bundle", recipe: Recipe, png: Path, out: Path) -> None:
+    """Draw a picture of this command again, and say whether it came out the same."""
+    # As above: this module starts without torch.
+    from t2f.checkpoint import write_durably
+
     picture = picture_of(bundle, recipe, draw_recipe(bundle, recipe))
     same = same_pixels(png, picture)
     with writing(out):
@@ -298,17 +310,27 @@ def repeat(bundle: "Bundle", recipe: Recipe, png: Path, out: Path) -> None:
     say(f"{out}: {verdict}")
 
 
-def walk(bundle: "Bundle", wish: Wish, what: str, out: Path, *, frames: int, fps: float) -> None:
-    """A video through the sentences, or through the seeds."""
+def walk_steps(
+    bundle: "Bundle", wish: Wish, what: str, out: Path, *, frames: int, fps: float
+) -> "Iterator[np.ndarray]":
+    """The frames of a video through the sentences, or through the seeds, drawn one by one; SpecError for none."""
     # As above: this module starts without torch.
-    from t2f.pictures import viewing_factor, wall
-    from t2f.video import checked_video, write_video
+    from t2f.video import checked_video
     from t2f.walks import through_captions, through_seeds
 
     ways = {"captions": through_captions, "seeds": through_seeds}
     checked_video(out, fps)
+    return ways[what](bundle, wish.sentences, wish.seeds, truncation=wish.truncation, frames=frames)
+
+
+def write_walk(
+    bundle: "Bundle", wish: Wish, steps: "Iterator[np.ndarray]", out: Path, *, frames: int, fps: float
+) -> None:
+    # As above: this module starts without torch.
+    from t2f.pictures import viewing_factor, wall
+    from t2f.video import write_video
+
     factor = wish.enlarge or viewing_factor(bundle.resolution)
-    steps = ways[what](bundle, wish.sentences, wish.seeds, truncation=wish.truncation, frames=frames)
 
     def pictures() -> "Iterator[Image.Image]":
         with bar("drawing") as progress:

@@ -1,6 +1,8 @@
 """Fixtures for all tests: small real data, made once a session by the project's own code, and a PostgreSQL."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from workers.environment import prepare_environment
 
 # Ray reads its token mode when it is imported, so this comes before every test module.
-prepare_environment(Path(tempfile.mkdtemp(prefix="t2f-ray-token-")))
+_TOKEN = Path(tempfile.mkdtemp(prefix="t2f-ray-token-"))
+prepare_environment(_TOKEN)
+atexit.register(shutil.rmtree, _TOKEN, ignore_errors=True)
 # A developer's own database is none to test on.
 os.environ.pop("T2F_DATABASE", None)
 

@@ -21,6 +21,13 @@ CONFIDENCE = 0.95
 DIGITS = 6  # significant ones of a stored part
 
 
+def decimals(value: float) -> str:
+    """Three decimals; four digits where it is large, two where three decimals would be 0.000."""
+    if 0 < abs(value) < 5e-4:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """A measured value with its 95 % interval, which is None where there can be none."""

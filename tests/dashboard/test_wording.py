@@ -2,7 +2,6 @@ import pytest
 
 from dashboard.wording import (
     count,
-    decimals,
     duration,
     first_line,
     measure_name,
@@ -25,7 +24,6 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_numbers() -> None:
     assert count(12800) == "12\u202f800"
-    assert decimals(0.41234) == "0.412"
     assert [size(512), size(3 << 20), size(3 << 30)] == ["512 B", "3 MiB", "3.0 GiB"]
     assert [setting(True), setting(1e-4), setting(3), setting("wgan-gp")] == ["true", "0.0001", "3", "wgan-gp"]
 

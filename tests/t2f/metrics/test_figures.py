@@ -10,6 +10,7 @@ from t2f.metrics.figures import (
     block_figure,
     block_rows,
     by_image,
+    decimals,
     mean_figure,
     parts_json,
     student_t_cdf,
@@ -89,3 +90,20 @@ def test_nothing_is_known_without_parts_of_one_kind():
     images, blocks = mean_figure(np.arange(10.0)), block_figure(1.0, np.arange(10.0))
     assert win_probability(images, blocks) is None
     assert set(parts_json({"a": images, "b": Figure(value=1)})) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.41234, "0.412"),
+        (-1.5, "-1.500"),
+        (99.9876, "99.988"),
+        (1234.5, "1234"),
+        (0.0, "0.000"),
+        (0.0005, "0.001"),
+        (0.00042, "0.00042"),
+        (-4.2e-7, "-4.2e-07"),
+    ],
+)
+def test_values_are_written_with_the_decimals_that_tell_something(value, text):
+    assert decimals(value) == text
