@@ -6,9 +6,11 @@ from pathlib import Path
 
 import uvicorn
 
+from dashboard.acts import TOKEN_FILE
 from dashboard.app import create_app
 from scheduler.home import Home
 from t2f.errors import UserError
+from t2f.tokens import token_file
 
 DEFAULT_PORT = 8250
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -25,6 +27,7 @@ def serve(
     listener = listen(host, port)
     with listener:
         port = listener.getsockname()[1]
+        token_file(home / TOKEN_FILE)  # before anybody wants to show it
         app = create_app(home, Home(path=home).open(), port=port)
         config = uvicorn.Config(
             app,

@@ -171,7 +171,7 @@ def up_command(
 ) -> None:
     """Run Ray, the scheduler and the dashboard in the foreground until Ctrl-C."""
     require_free_port(port)
-    hooks = read_hooks(home)  # refused before anything starts
+    read_hooks(home)  # refused before anything starts
     labels = read_label_options(label or [])
     if labels and address is not None:
         raise UserError(
@@ -195,7 +195,6 @@ def up_command(
         beat_seconds=beat_seconds,
         ray=address,
         labels=labels,
-        hooks=hooks,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,12 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from pathlib import Path
 
 from scheduler import hook_reads
-from scheduler.hooksfile import Hook
+from scheduler.hooksfile import HOOKS_FILE, Hook, read_hooks
 from scheduler.sending import SendingError, send
 from scheduler.store import Delivery, Store
+from t2f.errors import SpecError
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +26,23 @@ def wait_before(attempt: int, *, first: float = FIRST_WAIT_SECONDS) -> float:
 
 
 class HookThreads:
-    """The hooks of one scheduler: `spread` is for the one that leads; deliveries are claimed, so anyone may deliver."""
+    """The hooks that a home declares, also when it declares others while the scheduler runs.
 
-    def __init__(self, store: Store, hooks: Sequence[Hook], *, first_wait: float = FIRST_WAIT_SECONDS) -> None:
-        self._store, self._hooks, self._first_wait = store, tuple(hooks), first_wait
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._serve, args=[hook], daemon=True) for hook in hooks]
+    `spread` is for the scheduler that leads; deliveries are claimed, so anyone may deliver.
+    """
+
+    def __init__(self, store: Store, home: Path, *, first_wait: float = FIRST_WAIT_SECONDS) -> None:
+        self._store, self._home, self._first_wait = store, home, first_wait
+        self._hooks: tuple[Hook, ...] = ()
+        self._seen: tuple[int, int] | None = None  # time of change and size of the file that was read last
+        self._stop = threading.Event()  # of the present threads
+        self._threads: list[threading.Thread] = []
         self._is_new = True
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        """SpecError for hooks that are not right; later on such a file is logged, and the hooks before it stay."""
+        self._seen = self._stamp()
+        self._serve_all(read_hooks(self._home))
 
     def stop(self) -> None:
         """End the threads; what they are sending is sent again by the next scheduler."""
@@ -45,26 +52,55 @@ class HookThreads:
 
     def spread(self) -> None:
         """Give new entries of the outbox to the hooks that want them; quick where there are none."""
+        if self._stamp() != self._seen:
+            self._read_again()
         if self._is_new or hook_reads.has_news(self._store.database):
             self._store.spread_outbox({hook.name: hook.events for hook in self._hooks})
             self._is_new = False
 
-    def _serve(self, hook: Hook) -> None:
-        while not self._stop.wait(POLL_SECONDS):
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = (self._home / HOOKS_FILE).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def _read_again(self) -> None:
+        self._seen = self._stamp()
+        try:
+            hooks = read_hooks(self._home)
+        except SpecError as error:
+            log.error("the hooks stay as they were: %s", error)
+            return
+        # Not waited for: one that hangs must not hold up the loop. What it sends is claimed.
+        self._stop.set()
+        self._serve_all(hooks)
+        log.info("hooks: %s", ", ".join(hook.name for hook in hooks) or "none")
+
+    def _serve_all(self, hooks: tuple[Hook, ...]) -> None:
+        self._hooks, self._stop = hooks, threading.Event()
+        self._threads = [
+            threading.Thread(target=self._serve, args=[hook, self._stop], daemon=True) for hook in self._hooks
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _serve(self, hook: Hook, stop: threading.Event) -> None:
+        while not stop.wait(POLL_SECONDS):
             try:
-                while not self._stop.is_set() and self.deliver_next(hook):
+                while not stop.is_set() and self.deliver_next(hook, stop):
                     pass
             except Exception:  # the edge of a thread: what goes wrong here must not end the hook for good
                 log.exception("the hook %s could not be served; it is tried again", hook.name)
 
-    def deliver_next(self, hook: Hook) -> bool:
+    def deliver_next(self, hook: Hook, stop: threading.Event) -> bool:
         """Try the delivery that is due, if there is one; whether there was."""
         if not hook_reads.is_due(self._store.database, hook.name):
             return False
         delivery = self._store.claim_delivery(hook.name, seconds=hook.timeout_seconds + GRACE_SECONDS)
         if delivery is None:
             return False
-        error = self._try(hook, delivery)
+        error = self._try(hook, delivery, stop)
         if error is None:
             self._store.end_delivery(delivery)
         elif delivery.attempt >= hook.attempts:
@@ -76,12 +112,12 @@ class HookThreads:
             self._store.end_delivery(delivery, error=error, again_in=again_in)
         return True
 
-    def _try(self, hook: Hook, delivery: Delivery) -> str | None:
+    def _try(self, hook: Hook, delivery: Delivery, stop: threading.Event) -> str | None:
         """What went wrong; None where the hook was told."""
         if delivery.attempt > hook.attempts:
             return f"{hook.attempts} tries have not come to an end: the scheduler died under each"
         try:
-            send(hook, delivery, should_stop=self._stop.is_set)
+            send(hook, delivery, should_stop=stop.is_set)
         except SendingError as error:
             return str(error)
         return None

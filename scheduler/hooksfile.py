@@ -107,7 +107,7 @@ def _read_hook(section: Section, home: Path, secret: bytes) -> Hook:
         events=_read_events(section),
         way=way,
         timeout_seconds=section.number("timeout_seconds", default=10.0, low=0.1, high=600),
-        attempts=section.whole("attempts", default=12, low=1, high=100),
+        attempts=section.whole("attempts", default=20, low=1, high=100),
     )
 
 

@@ -13,7 +13,6 @@ from types import TracebackType
 
 from scheduler.delivering import HookThreads
 from scheduler.home import Home
-from scheduler.hooksfile import Hook
 from scheduler.labels import Labels
 from scheduler.runner import Runner, RunnerSettings, start_pool
 from scheduler.store import Store
@@ -33,7 +32,6 @@ class SystemSettings:
     beat_seconds: float = 10.0
     ray: str | None = None  # address of a running Ray; None: start a local one
     labels: Labels = field(default_factory=dict)  # of the local one's workers
-    hooks: tuple[Hook, ...] = ()
 
     @property
     def cpu_shares(self) -> int:
@@ -66,7 +64,7 @@ class System:
                 beat_seconds=settings.beat_seconds,
             )
             store = Store(database)
-            hooks = HookThreads(store, settings.hooks)
+            hooks = HookThreads(store, settings.home.path)
             hooks.start()
             self.runner = Runner(database, store, start_pool(runner_settings), runner_settings, hooks)
             wait_for_dashboard(settings, self._dashboard)

@@ -19,7 +19,6 @@ if __name__ == "__main__":
     from scheduler import reads
     from scheduler.delivering import HookThreads
     from scheduler.home import Home
-    from scheduler.hooksfile import read_hooks
     from scheduler.labels import read_label_options
     from scheduler.runner import Runner, RunnerSettings, start_pool
     from scheduler.store import Store
@@ -45,7 +44,7 @@ if __name__ == "__main__":
         beat_seconds=0.5,
     )
     store = Store(database)
-    hooks = HookThreads(store, read_hooks(home.path))
+    hooks = HookThreads(store, home.path)
     hooks.start()
     runner = Runner(database, store, start_pool(settings), settings, hooks)
     runner.run(should_stop=lambda: not reads.open_sweeps(database))

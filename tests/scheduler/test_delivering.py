@@ -10,7 +10,6 @@ import pytest
 
 from scheduler import hook_reads, reads
 from scheduler.delivering import HookThreads, wait_before
-from scheduler.hooksfile import read_hooks
 from scheduler.states import TrialState
 from scheduler.store import Store
 from tests.scheduler.receiver import Receiver, wait_until, write_hooks
@@ -23,7 +22,7 @@ def real_store(six) -> Store:
 
 
 def start(store: Store, home, **more) -> HookThreads:
-    threads = HookThreads(store, read_hooks(home.path), first_wait=0.05, **more)
+    threads = HookThreads(store, home.path, first_wait=0.05, **more)
     threads.start()
     threads.spread()
     return threads
@@ -92,6 +91,26 @@ def test_a_hook_that_hangs_holds_up_no_other(six, real_store, tmp_path):
     assert {line.state for line in hanging} == {"waiting"}, "what was ended with the scheduler is tried again"
 
 
+def test_hooks_that_change_while_the_scheduler_runs_are_told(six, real_store, caplog):
+    with Receiver() as receiver:
+        address = f"http://127.0.0.1:{receiver.port}/x"
+        threads = start(real_store, six)  # and there is no hook
+        fail_trials(real_store, 0)
+        write_hooks(six.path, {"name": "late", "webhook": address})
+        threads.spread()
+        fail_trials(real_store, 1)
+        write_hooks(six.path, {"name": "late", "webhok": address})
+        threads.spread()
+        wait_until(lambda: told(real_store) == {"delivered": 2})
+        assert "the hooks stay as they were" in caplog.text
+        assert "unknown key 'webhok'; did you mean 'webhook'?" in caplog.text
+        (six.path / "hooks.yaml").unlink()
+        fail_trials(real_store, 2)
+        threads.spread()
+        threads.stop()
+        assert told(real_store) == {"delivered": 2}, "what happened while there was no hook is told to none"
+
+
 def test_a_hook_that_never_answers_is_given_up_once(six, real_store):
     write_hooks(six.path, {"name": "a", "command": ["false"], "attempts": 3})
     threads = start(real_store, six)
@@ -111,7 +130,7 @@ from scheduler.store import Store
 home = Home(path=Path(sys.argv[1]))
 store = Store(home.open())
 (hook,) = read_hooks(home.path)
-threads = HookThreads(store, [hook])
+threads = HookThreads(store, home.path)
 if sys.argv[2] != "before":
     threads.spread()
     delivery = store.claim_delivery(hook.name, seconds=0.2)
