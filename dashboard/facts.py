@@ -108,6 +108,7 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
             state=row.state,
             error=row.error,
             waits=waits.get(row.id),
+            own_loop=row.resolved.get("own_loop", False),
             labels=row.labels,
             trials=states[row.id].total(),
             trials_by_state={state.value: states[row.id][state] for state in TrialState if states[row.id][state]},

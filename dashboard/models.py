@@ -115,6 +115,7 @@ class SweepSummary(Facts):
     state: str
     error: str | None
     waits: str | None = Field(description="why it waits although it runs")
+    own_loop: bool = Field(description="trained by whoever asks for its trials, so it has no stage runs")
     labels: dict[str, str] = Field(description="that a worker must have to train for it")
     trials: int
     trials_by_state: dict[str, int]

@@ -22,8 +22,8 @@ DIGITS = 6  # significant ones of a stored part
 
 
 def decimals(value: float) -> str:
-    """Three decimals; four digits where it is large, two where three decimals would be 0.000."""
-    if 0 < abs(value) < 5e-4:
+    """Three decimals; four digits where it is large, two where it is small."""
+    if 0 < abs(value) < 0.01:
         return f"{value:.2g}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 

@@ -133,7 +133,11 @@ def test_what_an_own_loop_told_is_shown(client, place):
     found = client.get("/api/v1/sweeps/mine").json()
     assert [(one["number"], one["rank"]) for one in found["ranking"]] == [(1, 1), (0, 2), (2, None)]
     assert (found["best_trial"], found["best_value"]) == ("mine/T1", 0.125)
-    assert "<dt>SWD</dt><dd>0.125</dd>" in client.get("/sweeps/mine").text
+    assert found["own_loop"] is True
+    page = client.get("/sweeps/mine").text
+    assert "<dt>SWD</dt><dd>0.125</dd>" in page
+    assert "Saved by sharing" not in page, "it has no stage runs"
+    assert "its owner's loop" in client.get("/").text
     page = client.get("/sweeps/mine/trials/1").text
     assert "<dt>SWD</dt><dd>0.125</dd>" in page
     assert "Told by the loop that trains it." in page
