@@ -125,22 +125,22 @@ def summaries(connection: Connection, rows: Sequence[Row]) -> list[SweepSummary]
 
 
 def best_trials(connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[float, int]]:
-    """Sweep id -> the best value of its metric, or of the first of several, and the number of the trial that has it.
+    """Sweep id -> the first objective's value of its best trial, and that one's number.
 
     A finalist's is the mean of its fresh seeds.
     """
-    keys: dict[Objective, dict[int, str]] = defaultdict(dict)
+    keys: dict[tuple[Objective, ...], dict[int, str]] = defaultdict(dict)
     own: dict[int, Objective] = {}
     for row in rows:
-        first = objectives(row)[0]
+        wanted = tuple(objectives(row))
         if row.resolved.get("own_loop"):
-            own[row.id] = first
+            own[row.id] = wanted[0]
         else:
-            keys[first][row.id] = evaluation_key(row)
+            keys[wanted][row.id] = evaluation_key(row)
     best = best_told(connection, own)
-    for objective, of in keys.items():
-        best |= {row.sweep_id: (row.value, row.number) for row in page_reads.best_values(connection, of, objective)}
-        best |= best_finalists(connection, of, objective)
+    for wanted, of in keys.items():
+        best |= {row.sweep_id: (row.value, row.number) for row in page_reads.best_values(connection, of, wanted)}
+        best |= best_finalists(connection, of, wanted[0])
     return best
 
 

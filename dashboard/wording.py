@@ -68,6 +68,11 @@ def setting(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def setting_at_a_glance(value: object) -> str:
+    """The same with as many digits as tell trials apart."""
+    return f"{value:.4g}" if isinstance(value, float) else setting(value)
+
+
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Each full setting name with its last part where that is telling alone: learning_rate, but loss.name."""
     names = list(names)
@@ -132,6 +137,7 @@ FILTERS = {
     "measure_name": measure_name,
     "percent": percent,
     "setting": setting,
+    "setting_at_a_glance": setting_at_a_glance,
     "trial_names": trial_names,
     "when": when,
 }

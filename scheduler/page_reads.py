@@ -168,26 +168,29 @@ def _measured(metric: str) -> ColumnElement[float]:
     return evaluations.c.score if metric == "score" else evaluations.c.metrics[metric]["value"].as_float()
 
 
-def best_values(connection: Connection, keys: Mapping[int, str], objective: Objective) -> Sequence[Row]:
+def best_values(connection: Connection, keys: Mapping[int, str], wanted: Sequence[Objective]) -> Sequence[Row]:
     """sweep_id, number, resolution, value of each sweep's best trial, in the order of `ranking.rank`: one that passes
-    every gate, got furthest and is the best by this metric
+    every gate, got furthest and is the best by the first objective, then by those after it
 
     keys: sweep id to its evaluation key; other sweeps' measurements of shared stage runs do not count.
     """
-    value = _measured(objective.metric)
-    better_first = value.desc() if objective.goal == "maximize" else value.asc()
+    values = [_measured(objective.metric) for objective in wanted]
+    better_first = [
+        value.desc() if objective.goal == "maximize" else value.asc()
+        for value, objective in zip(values, wanted, strict=True)
+    ]
     num_closed = evaluations.c.metrics["closed_gates"]["value"].as_float()
     is_behind_gate = case((func.coalesce(num_closed, 0) > 0, 1), else_=0)
     place = func.row_number().over(
         partition_by=demands.c.sweep_id,
-        order_by=(is_behind_gate, stage_runs.c.resolution.desc(), better_first, trials.c.number),
+        order_by=(is_behind_gate, stage_runs.c.resolution.desc(), *better_first, trials.c.number),
     )
     scored = (
         select(
             demands.c.sweep_id,
             trials.c.number,
             stage_runs.c.resolution,
-            value.label("value"),
+            values[0].label("value"),
             place.label("place"),
         )
         .join(trials, trials.c.id == demands.c.trial_id)
@@ -197,7 +200,7 @@ def best_values(connection: Connection, keys: Mapping[int, str], objective: Obje
             tuple_(demands.c.sweep_id, evaluations.c.key).in_(list(keys.items())),
             evaluations.c.state == RunState.DONE,
             evaluations.c.score.is_not(None),
-            value.is_not(None),
+            *(value.is_not(None) for value in values),
             trials.c.state.not_in([TrialState.FAILED, TrialState.DIVERGED, TrialState.CANCELED]),
             trials.c.origin != REPLICATE,
         )

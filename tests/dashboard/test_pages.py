@@ -99,6 +99,22 @@ def test_the_best_is_that_of_the_sweep_s_own_metric(client, place):
     assert "SWD</span> <strong>0.123</strong>" in client.get("/").text
 
 
+def test_the_best_of_several_objectives_is_the_ranking_s_first(client, place):
+    last = client.get("/api/v1/sweeps/demo/trials/5").json()["stage_runs"][-1]
+    database = place.open()
+    with database.write.begin() as connection:
+        (resolved,) = connection.execute(sa.select(tables.sweeps.c.resolved)).scalars()
+        wanted = [{"metric": "text", "goal": "maximize"}, {"metric": "swd", "goal": "minimize"}]
+        connection.execute(sa.update(tables.sweeps).values(resolved={**resolved, "objectives": wanted}))
+        for row in connection.execute(sa.select(evaluations.c.id, evaluations.c.stage_run_id, evaluations.c.metrics)):
+            swd = 1.0 if row.stage_run_id == last else 9.0
+            metrics = {**row.metrics, "text": {"value": 0.0}, "swd": {"value": swd}}
+            connection.execute(sa.update(evaluations).where(evaluations.c.id == row.id).values(metrics=metrics))
+    database.close()
+    found = client.get("/api/v1/sweeps/demo").json()
+    assert found["ranking"][0]["name"] == found["best_trial"] == "demo/T5"
+
+
 def test_a_trial_says_why_it_ended_and_not_why_it_once_did(client, place):
     database = place.open()
     with database.write.begin() as connection:

@@ -6,6 +6,7 @@ from dashboard.wording import (
     first_line,
     measure_name,
     setting,
+    setting_at_a_glance,
     short_names,
     size,
     sweep_url,
@@ -25,6 +26,13 @@ def test_durations(seconds: float, words: str) -> None:
 def test_numbers() -> None:
     assert count(12800) == "12\u202f800"
     assert [size(512), size(3 << 20), size(3 << 30)] == ["512 B", "3 MiB", "3.0 GiB"]
+    assert [setting_at_a_glance(value) for value in (0.00164047, 1e-5, 3, True, "off")] == [
+        "0.00164",
+        "1e-05",
+        "3",
+        "true",
+        "off",
+    ]
     assert [setting(True), setting(1e-4), setting(3), setting("wgan-gp")] == ["true", "0.0001", "3", "wgan-gp"]
 
 
