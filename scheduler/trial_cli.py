@@ -24,6 +24,7 @@ from t2f.cli import (
     print_json,
 )
 from t2f.evaluate_cli import judge_line
+from t2f.metrics.figures import decimals
 
 trial_app = typer.Typer(no_args_is_help=True, help="Trials: look at, act on, make more of, train again.")
 
@@ -60,7 +61,7 @@ def trial_show(
     table = Table("px", "stage run", "state", "attempts", "images", "seconds", "score", "weights", "kept")
     for run in path:
         outcomes = ", ".join(attempt.outcome or "runs" for attempt in attempts[run.id])
-        score = f"{run.evaluation.score:.3f}" if run.evaluation and run.evaluation.score is not None else ""
+        score = decimals(run.evaluation.score) if run.evaluation and run.evaluation.score is not None else ""
         weights = (run.weights_sha256 or "")[:12]
         cells = (str(run.resolution), run.key[:12], run.state, outcomes, f"{run.images:,}", f"{run.seconds:.1f}")
         content = {"state": "all", "ema": "averaged weights"}.get(kept[run.id].content, "")
@@ -156,7 +157,8 @@ def print_stage_log(run: Mapping[str, Any]) -> None:
 
 def print_events(events: list[dict[str, Any]]) -> None:
     for event in events:
-        rest = ", ".join(f"{key} {value}" for key, value in event.items() if key not in ("id", "at", "kind"))
+        told = {key: value for key, value in event.items() if key not in ("id", "at", "kind")}
+        rest = ", ".join(f"{key} {decimals(one) if isinstance(one, float) else one}" for key, one in told.items())
         console.print(f"{clock(event['at'])}  {event['kind']}{f': {rest}' if rest else ''}", markup=False)
 
 
