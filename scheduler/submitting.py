@@ -68,11 +68,12 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
     known = [trial.parameters for trial in first]
     if resolved.method == "grid":
         chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
-    elif resolved.growing is not None:
-        chosen, _ = distinct(resolved.space, "random", resolved.growing.population - len(first), known=known)
+        origin = "grid"
     else:
-        chosen, _ = distinct(resolved.space, resolved.method, limit - len(first), known=known)
-    origin = resolved.method if resolved.growing is None else "random"  # that of its children is "grow"
+        # A population is small, and children stay near their parents: it must reach everywhere from the start.
+        origin = resolved.method if resolved.growing is None else "sobol"
+        count = limit if resolved.growing is None else resolved.growing.population
+        chosen, _ = distinct(resolved.space, origin, count - len(first), known=known)
     trials = first + [NewTrial(parameters=parameters, origin=origin) for parameters in chosen]
     if limit is not None and len(trials) > limit:
         raise SpecError(

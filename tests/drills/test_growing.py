@@ -54,7 +54,7 @@ def test_a_sweep_grows_and_its_finalist_runs_again(home: Path, tmp_path: Path):
     ranking = reads.ranking(database, sweep)
     # An untrained-looking model may close a gate; then nobody is a finalist.
     fresh = 2 if ranking[0].fresh else 0
-    assert Counter(one.origin for one in trials.values() if one.origin != "replicate") == {"random": 3, "grow": 4}
+    assert Counter(one.origin for one in trials.values() if one.origin != "replicate") == {"sobol": 3, "grow": 4}
     assert len(trials) == 7 + fresh
     runs = reads.progress(database, sweep).stage_runs
     assert Counter(run.resolution for run in runs) == dict.fromkeys((4, 8, 16), 3 + fresh)
