@@ -28,7 +28,7 @@ from scheduler.trial_logs import trial_logs
 from t2f.cli import DEFAULT_HOME
 from t2f.errors import SpecError, UserError
 from t2f.trainfile import Section
-from t2f.yamlfile import parse_yaml
+from t2f.yamlfile import parse_yaml, without_lines
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,7 +115,8 @@ class Sweep:
             text = json.dumps(dict(content), indent=1, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise SpecError(f"the sweep's mapping cannot be written as a file: {error}; give plain values") from error
-        section = Section(parse_yaml(text, source="the sweep's mapping"), "the sweep's mapping")
+        source = "the sweep's mapping"
+        section = Section(without_lines(parse_yaml(text, source=source)), source)
         return SweepFile(read_sweep(section, Path(folder)), text)
 
     @staticmethod

@@ -150,13 +150,14 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
 
 def parse_value(text: str, *, source: str) -> Any:
     """One value, as somebody writes it on a command line; mappings in it are plain ones."""
-    return _plain(parse_yaml(f"value: {text}", source=source)["value"])
+    return without_lines(parse_yaml(f"value: {text}", source=source)["value"])
 
 
-def _plain(value: Any) -> Any:
+def without_lines(value: Any) -> Any:
+    """The same with plain mappings: of what stands in no file that a person could look at."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+        return {key: without_lines(inner) for key, inner in value.items()}
+    return [without_lines(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _refuse_strange(value: Any, source: str, line: int, path: Sequence[str]) -> None:
