@@ -90,7 +90,7 @@ def measure(place: Path, *, runs: int, seconds: float) -> dict[str, float]:
     submitting.submit_sweep(store, resolved, name="overhead", submitted="", data_name="tiny")
     start_ray(num_cpus=WORKERS)
     settings = RunnerSettings(home=place, database_url=home.database_url, cpu_shares=WORKERS)
-    runner = Runner(database, store, start_pool(settings), settings, HookThreads(store, ()))
+    runner = Runner(database, store, start_pool(settings), settings, HookThreads(store, place))
     try:
         runner.run(should_stop=lambda: not reads.open_sweeps(database))
     finally:
