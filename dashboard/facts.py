@@ -130,11 +130,11 @@ def best_trials(connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[
     A finalist's is the mean of its fresh seeds.
     """
     keys: dict[tuple[Objective, ...], dict[int, str]] = defaultdict(dict)
-    own: dict[int, Objective] = {}
+    own: dict[int, tuple[Objective, ...]] = {}
     for row in rows:
         wanted = tuple(objectives(row))
         if row.resolved.get("own_loop"):
-            own[row.id] = wanted[0]
+            own[row.id] = wanted
         else:
             keys[wanted][row.id] = evaluation_key(row)
     best = best_told(connection, own)
@@ -156,15 +156,17 @@ def best_finalists(
     return {sweep_id: (mean, -number) for mean, number, sweep_id in means}
 
 
-def best_told(connection: Connection, own: Mapping[int, Objective]) -> dict[int, tuple[float, int]]:
+def best_told(connection: Connection, own: Mapping[int, Sequence[Objective]]) -> dict[int, tuple[float, int]]:
     """The same of sweeps that somebody's own loop trains: their trials have what it told."""
     found: dict[int, tuple[float, int]] = {}
+    best: dict[int, tuple[float, ...]] = {}  # its values, turned so that more is better
     for row in page_reads.trials_of(connection, own) if own else ():
-        objective = own[row.sweep_id]
-        value = (told_of(row) or {}).get(objective.metric)
-        before = found.get(row.sweep_id)
-        if value is not None and (before is None or objective.turned(value) > objective.turned(before[0])):
-            found[row.sweep_id] = (value, row.number)
+        told, wanted = told_of(row) or {}, own[row.sweep_id]
+        if any(told.get(objective.metric) is None for objective in wanted):
+            continue
+        values = tuple(objective.turned(told[objective.metric]) for objective in wanted)
+        if row.sweep_id not in best or values > best[row.sweep_id]:
+            best[row.sweep_id], found[row.sweep_id] = values, (told[wanted[0].metric], row.number)
     return found
 
 

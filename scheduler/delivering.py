@@ -52,7 +52,9 @@ class HookThreads:
 
     def spread(self) -> None:
         """Give new entries of the outbox to the hooks that want them; quick where there are none."""
-        if self._stamp() != self._seen:
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
             self._read_again()
         if self._is_new or hook_reads.has_news(self._store.database):
             self._store.spread_outbox({hook.name: hook.events for hook in self._hooks})
@@ -66,10 +68,9 @@ class HookThreads:
         return found.st_mtime_ns, found.st_size
 
     def _read_again(self) -> None:
-        self._seen = self._stamp()
         try:
             hooks = read_hooks(self._home)
-        except SpecError as error:
+        except (SpecError, OSError) as error:  # it may be away just now, while somebody writes it
             log.error("the hooks stay as they were: %s", error)
             return
         # Not waited for: one that hangs must not hold up the loop. What it sends is claimed.

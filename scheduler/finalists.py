@@ -18,7 +18,7 @@ from scheduler.space import Deviation
 from scheduler.states import TrialState
 from scheduler.store.rows import NewTrial
 from t2f.errors import SpecError
-from t2f.metrics.figures import Figure, block_figure, decimals
+from t2f.metrics.figures import Figure, block_figure, decimals, interval_text
 from t2f.settings import Value
 from t2f.spec import digest
 from t2f.trainfile import Section
@@ -170,8 +170,8 @@ def place_of(ranking: Iterable[Ranked], trial_id: int) -> Ranked:
 def fresh_text(one: Ranked) -> str:
     """The mean of a finalist's fresh seeds with its interval, in words."""
     mean = one.fresh.mean
-    interval = "" if mean.low is None else f" ({decimals(mean.low)} to {decimals(mean.high)})"
-    return f"{decimals(mean.value)}{interval}, {mean.note}"
+    interval = interval_text(mean.low, mean.high)
+    return f"{decimals(mean.value)}{interval and f' ({interval})'}, {mean.note}"
 
 
 def parents_of(trials: Iterable[tuple[int, str, Mapping[str, object]]]) -> dict[int, int]:

@@ -20,11 +20,10 @@ from t2f.evaluate_cli import (
     bundle_subject,
     evaluate_subject,
     gates_line,
-    interval_text,
     judge_line,
 )
 from t2f.generate_cli import bundle_file, naming_the_folder
-from t2f.metrics.figures import decimals
+from t2f.metrics.figures import decimals, interval_text
 from t2f.spec import StageSpec
 
 TIES_SHOWN = 6

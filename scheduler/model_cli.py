@@ -17,8 +17,8 @@ from scheduler.models import make_model_bundle, sealed_run
 from scheduler.registry import Lineage
 from scheduler.store import Store
 from t2f.cli import DEFAULT_HOME, AsJson, DryRun, HomeOption, console, print_json
-from t2f.evaluate_cli import interval_text, judge_line
-from t2f.metrics.figures import Figure, decimals
+from t2f.evaluate_cli import judge_line
+from t2f.metrics.figures import Figure, decimals, interval_text
 
 model_app = typer.Typer(no_args_is_help=True, help="Models: list, show, promote, roll back, compare, tag.")
 

@@ -67,12 +67,12 @@ def new_trials(resolved: ResolvedSweep) -> list[NewTrial]:
         return first
     known = [trial.parameters for trial in first]
     if resolved.method == "grid":
-        chosen = [parameters for parameters in grid(resolved.space) if parameters not in known]
-        origin = "grid"
+        origin, chosen = "grid", [parameters for parameters in grid(resolved.space) if parameters not in known]
     else:
-        # A population is small, and children stay near their parents: it must reach everywhere from the start.
-        origin = resolved.method if resolved.growing is None else "sobol"
-        count = limit if resolved.growing is None else resolved.growing.population
+        origin, count = resolved.method, limit
+        if resolved.growing is not None:
+            # A population is small, and children stay near their parents: it must reach everywhere from the start.
+            origin, count = "sobol", resolved.growing.population
         chosen, _ = distinct(resolved.space, origin, count - len(first), known=known)
     trials = first + [NewTrial(parameters=parameters, origin=origin) for parameters in chosen]
     if limit is not None and len(trials) > limit:

@@ -13,7 +13,7 @@ from t2f.data import PreparedData
 from t2f.data.readers import SPLITS
 from t2f.errors import DataError, UserError
 from t2f.gates import MEANING
-from t2f.metrics.figures import decimals
+from t2f.metrics.figures import decimals, interval_text
 from t2f.probe import NO_JUDGE
 from t2f.threads import quiet_threads
 from t2f.trainfile import ProbeSection
@@ -225,7 +225,3 @@ def gates_line(gates: Sequence[str]) -> str:
     if not gates:
         return "gates: passed"
     return "gates closed: " + "; ".join(f"{name} ({MEANING[name]})" for name in gates)
-
-
-def interval_text(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{decimals(low)} to {decimals(high)}"

@@ -74,7 +74,7 @@ class Bundle:
         truncation in [0, 1] scales the noise: smaller is nearer to the average face. The same call gives the same
         pictures; among other faces a picture may differ by a grey level, as sums are taken in another order.
         """
-        self.check_draw(sentences, seeds)
+        self._check_count(len(sentences) * len(seeds))
         noise_SZ = self.noise(seeds, truncation=truncation)
         text_ME = self.embed(sentences)
         latents = [self.latents(None if text_ME is None else text_ME[row], noise_SZ) for row in range(len(sentences))]
@@ -82,12 +82,14 @@ class Bundle:
 
     def check_draw(self, sentences: Sequence[str], seeds: Sequence[int]) -> None:
         """SpecError where `draw` would refuse these."""
-        count = len(sentences) * len(seeds)
+        self._check_count(len(sentences) * len(seeds))
+        for sentence in sentences:
+            self._readable(sentence)
+
+    def _check_count(self, count: int) -> None:
         if not 1 <= count <= MAX_FACES:
             raise SpecError(f"{count} faces were asked for; 1 to {MAX_FACES} can be drawn at once")
         self._check_pixels(count)
-        for sentence in sentences:
-            self._readable(sentence)
 
     def _check_pixels(self, count: int) -> None:
         if count * self.resolution**2 > MAX_PIXELS:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -151,23 +152,19 @@ def generate_command(
     bundle = open_bundle(path)
     if recipe is not None:
         check_recipe(bundle, recipe, from_png)
-        what = f"{from_png} again"
+        what, write = f"{from_png} again", partial(repeat, bundle, recipe, from_png, out)
     elif interpolate is not None:
         steps = walk_steps(bundle, wish, interpolate, out, frames=frames, fps=fps)
-        what = f"{frames} frames"
+        what, write = f"{frames} frames", partial(write_walk, bundle, wish, steps, out, frames=frames, fps=fps)
     else:
         bundle.check_draw(texts, numbers)
-        what = f"{wish.faces} faces"
+        what, write = f"{wish.faces} faces", partial(draw, bundle, wish, out, each, side_by_side=bool(edit))
     if recipe is None:
         say_unknown(bundle, texts)
     if dry_run:
         say(f"would draw {what} with {path} into {out}")
-    elif recipe is not None:
-        repeat(bundle, recipe, from_png, out)
-    elif interpolate is not None:
-        write_walk(bundle, wish, steps, out, frames=frames, fps=fps)
     else:
-        draw(bundle, wish, out, each, side_by_side=bool(edit))
+        write()
 
 
 WAYS = ("captions", "seeds")  # of --interpolate

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, multiprocessing, nn
+from torch.multiprocessing.spawn import ProcessException
 
 from t2f.errors import SpecError
 from t2f.spec import StageSpec
-
-FAILURES = (multiprocessing.ProcessRaisedException, multiprocessing.ProcessExitedException)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,24 +84,20 @@ def run_on_ranks(work: Callable[..., None], size: int, *arguments: Any) -> None:
         try:
             while not context.join():
                 pass
-        except FAILURES as error:
+        except ProcessException as error:
             number, what = _what_came_first(context, folder, error)
             raise RuntimeError(f"device {number + 1} of {size} failed{what}") from error
 
 
-def _what_came_first(
-    context: multiprocessing.SpawnContext,
-    folder: Path,
-    error: multiprocessing.ProcessRaisedException | multiprocessing.ProcessExitedException,
-) -> tuple[int, str]:
+def _what_came_first(context: multiprocessing.SpawnContext, folder: Path, error: ProcessException) -> tuple[int, str]:
     """The rank that failed first, and how. The others fail too, because it left the group: their errors say nothing."""
     for rank, process in enumerate(context.processes):
         # The others are terminated.
         if process.exitcode is not None and process.exitcode < 0 and process.exitcode != -signal.SIGTERM:
             return rank, f": its process was ended by {signal.Signals(-process.exitcode).name}"
-    errors = sorted(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
-    if errors:
-        return int(errors[0].name.removeprefix("error-")), f":\n{errors[0].read_text()}"
+    first = min(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if first is not None:
+        return int(first.name.removeprefix("error-")), f":\n{first.read_text()}"
     return error.error_index, f": {error}"
 
 

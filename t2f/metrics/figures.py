@@ -28,6 +28,10 @@ def decimals(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 
+def interval_text(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{decimals(low)} to {decimals(high)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """A measured value with its 95 % interval, which is None where there can be none."""
