@@ -159,6 +159,22 @@ def test_what_an_own_loop_told_is_shown(client, place):
     assert "Told by the loop that trains it." in page
 
 
+def test_what_is_best_of_several_told_objectives_is_the_ranking_s_first(client, place):
+    database = place.open()
+    with database.write.begin() as connection:
+        filler = Filler(connection, place.files, time.time())
+        sweep = filler.sweep("mine", state="complete")
+        (resolved,) = connection.scalars(sa.select(tables.sweeps.c.resolved).where(tables.sweeps.c.id == sweep))
+        wanted = [{"metric": "text", "goal": "maximize"}, {"metric": "swd", "goal": "minimize"}]
+        filler.update("sweeps", sweep, resolved={**resolved, "objectives": wanted, "own_loop": True})
+        for number, swd in enumerate((9.0, 1.0)):
+            trial = filler.trial(sweep, number, {"loss.drift": number}, state="complete")
+            filler.update("trials", trial, attributes={"told": {"text": 0.5, "swd": swd}})
+    database.close()
+    found = client.get("/api/v1/sweeps/mine").json()
+    assert found["ranking"][0]["name"] == found["best_trial"] == "mine/T1"
+
+
 def test_workers_are_a_plain_table(client):
     page = client.get("/workers").text
     for word in ("worker-2", "desk", "812", "32 px", "lost"):
