@@ -12,6 +12,7 @@ from scheduler import tables as t
 from scheduler.database import Database
 from scheduler.finalists import ORIGIN as REPLICATE
 from scheduler.finalists import fresh_results, lift, parents_of
+from scheduler.many import is_among
 from scheduler.ranking import Ranked, Standing, gates_of, rank, told_standing
 from scheduler.roles import Role, describe
 from scheduler.space import Deviation
@@ -191,25 +192,38 @@ def sweep(database: Database, name: str) -> Sweep:
 
 
 def _trials(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Trial]:
+    trials = t.trials.c
     statement = (
-        sa.select(t.trials, t.sweeps.c.name.label("sweep_name"))
-        .join(t.sweeps, t.sweeps.c.id == t.trials.c.sweep_id)
-        .where(*conditions)
-        .order_by(t.trials.c.sweep_id, t.trials.c.number)
-    )
-    return [
-        Trial(
-            id=row.id,
-            sweep_id=row.sweep_id,
-            sweep_name=row.sweep_name,
-            number=row.number,
-            parameters=row.parameters,
-            state=TrialState(row.state),
-            origin=row.origin,
-            attributes=row.attributes,
+        sa.select(
+            trials.id,
+            trials.sweep_id,
+            t.sweeps.c.name,
+            trials.number,
+            trials.parameters,
+            trials.state,
+            trials.origin,
+            trials.attributes,
         )
-        for row in connection.execute(statement)
+        .join(t.sweeps, t.sweeps.c.id == trials.sweep_id)
+        .where(*conditions)
+    )
+    found = [
+        Trial(
+            id=trial_id,
+            sweep_id=sweep_id,
+            sweep_name=sweep_name,
+            number=number,
+            parameters=parameters,
+            state=TrialState(state),
+            origin=origin,
+            attributes=attributes,
+        )
+        for trial_id, sweep_id, sweep_name, number, parameters, state, origin, attributes in connection.execute(
+            statement
+        )
     ]
+    # Not by the database: for the order SQLite would go through all trials instead of looking up the few it is asked.
+    return sorted(found, key=lambda trial: (trial.sweep_id, trial.number))
 
 
 def trials(database: Database, sweep_id: int) -> list[Trial]:
@@ -220,7 +234,7 @@ def trials(database: Database, sweep_id: int) -> list[Trial]:
 def trials_of(database: Database, trial_ids: Sequence[int]) -> list[Trial]:
     """The trials with these ids."""
     with database.read.begin() as connection:
-        return _trials(connection, t.trials.c.id.in_(trial_ids))
+        return _trials(connection, is_among(t.trials.c.id, trial_ids))
 
 
 def trial(database: Database, name: str) -> Trial:
@@ -249,7 +263,7 @@ def paths(database: Database, sweep_id: int, evaluation_key: str) -> dict[int, l
 def paths_of(database: Database, trial_ids: Sequence[int], evaluation_key: str) -> dict[int, list[StageRun]]:
     """As `paths`, of these trials only."""
     with database.read.begin() as connection:
-        return _paths(connection, evaluation_key, t.demands.c.trial_id.in_(trial_ids))
+        return _paths(connection, evaluation_key, is_among(t.demands.c.trial_id, trial_ids))
 
 
 def _paths(connection: sa.Connection, evaluation_key: str, which: sa.ColumnElement[bool]) -> dict[int, list[StageRun]]:

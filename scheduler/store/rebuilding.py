@@ -6,18 +6,17 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.many import is_among
 from scheduler.states import RunState
 from scheduler.store.rows import STATE
-from scheduler.store.writes import ids_param
 
-# Held, so that a state is not collected between this look and the end of the transaction.
+# Held, so that a state is not collected between this look and the end of the transaction. The state is no condition:
+# SQLite would go through all that are done.
 _HOLD = locked(
-    sa.select(t.stage_runs.c.id)
-    .where(t.stage_runs.c.id.in_(ids_param()), t.stage_runs.c.state == str(RunState.DONE))
-    .order_by(t.stage_runs.c.id)
+    sa.select(t.stage_runs.c.id, t.stage_runs.c.state).where(is_among(t.stage_runs.c.id)).order_by(t.stage_runs.c.id)
 )
 _WHOLE = sa.select(t.checkpoints.c.stage_run_id).where(
-    t.checkpoints.c.stage_run_id.in_(ids_param()), t.checkpoints.c.sealed == 1, t.checkpoints.c.content == STATE
+    is_among(t.checkpoints.c.stage_run_id), t.checkpoints.c.sealed == 1, t.checkpoints.c.content == STATE
 )
 
 
@@ -25,5 +24,6 @@ def parents_that_are_whole(connection: sa.Connection, parents: Collection[int]) 
     """Those of the stage runs whose full state is there; nobody collects it before this transaction ends."""
     if not parents:
         return set()
-    done = connection.scalars(_HOLD, {"ids": sorted(parents)}).all()
+    held = connection.execute(_HOLD, {"ids": sorted(parents)})
+    done = [row.id for row in held if row.state == RunState.DONE]
     return set(connection.scalars(_WHOLE, {"ids": done})) if done else set()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
+from scheduler.many import insert_many
 from scheduler.states import (
     ACTIVE,
     ENDED_SWEEPS,
@@ -121,17 +122,15 @@ class SweepWrites(TreeWrites):
         while batch := list(islice(left, BATCH)):
             rows = [
                 {
-                    "sweep_id": sweep_id,
                     "number": number,
                     "parameters": dict(trial.parameters),
-                    "state": TrialState.WAITING,
                     "origin": trial.origin,
                     "attributes": dict(trial.attributes),
-                    "created": now,
                 }
                 for number, trial in batch
             ]
-            connection.execute(t.trials.insert(), rows)
+            same = {"sweep_id": sweep_id, "state": TrialState.WAITING, "created": now}
+            insert_many(connection, t.trials, rows, same=same)
         return first
 
     def _move_sweep(

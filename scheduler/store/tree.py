@@ -7,13 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from scheduler import tables as t
-from scheduler.database import locked, upsert
+from scheduler.database import locked
+from scheduler.many import insert_many, is_among
 from scheduler.states import ACTIVE, ENDED, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
 from scheduler.store.rebuilding import parents_that_are_whole
 from scheduler.store.rows import REBUILDING, Demand
 from scheduler.store.writes import (
     Writes,
-    ids_param,
     note_changes,
     note_ended_runs,
     record_event,
@@ -60,21 +60,17 @@ class TreeWrites(Writes):
         at_once = not paused and TrialState.PAUSED not in states.values()
         ids = self._add_stage_runs(connection, now, sweep_id, batch, known, priority, at_once)
         found = {key: row for key, row in known.items() if key not in ids}
-        connection.execute(
-            upsert(connection, t.demands).on_conflict_do_nothing(),
-            [
-                {
-                    "sweep_id": sweep_id,
-                    "trial_id": wanted.trial_id,
-                    "stage_run_id": ids.get(wanted.keys[-1]) or found[wanted.keys[-1]].id,
-                    "priority": priority,
-                    "paused": int(paused or states[wanted.trial_id] == TrialState.PAUSED),
-                    "stage": len(wanted.keys) - 1,
-                    "created": now,
-                }
-                for wanted in batch
-            ],
-        )
+        wishes = [
+            {
+                "trial_id": wanted.trial_id,
+                "stage_run_id": ids.get(wanted.keys[-1]) or found[wanted.keys[-1]].id,
+                "paused": int(paused or states[wanted.trial_id] == TrialState.PAUSED),
+                "stage": len(wanted.keys) - 1,
+            }
+            for wanted in batch
+        ]
+        same = {"sweep_id": sweep_id, "priority": priority, "created": now}
+        insert_many(connection, t.demands, wishes, same=same, if_new=True)
         waiting = [wanted.trial_id for wanted in batch if states[wanted.trial_id] == TrialState.WAITING]
         self._begin_trials(connection, now, waiting)
         wanted_keys = {wanted.keys[-1] for wanted in batch}
@@ -127,15 +123,14 @@ class TreeWrites(Writes):
                 "resolution": RESOLUTIONS[len(wanted.keys) - 1],
                 "spec": wanted.spec,
                 "state": RunState.READY if at_once and (parent_id is None or parent_id in whole) else RunState.WAITING,
-                "priority": priority,
-                "created": now,
-                "sweep_id": sweep_id,
                 "remaining": wanted.remaining,
             }
         if not rows:
             return {}
-        statement = upsert(connection, t.stage_runs).values(_NOTHING_YET).on_conflict_do_nothing(index_elements=["key"])
-        added = connection.execute(statement.returning(t.stage_runs.c.key, t.stage_runs.c.id), list(rows.values()))
+        same = {"priority": priority, "created": now, "sweep_id": sweep_id, **_NOTHING_YET}
+        added = insert_many(
+            connection, t.stage_runs, list(rows.values()), same=same, if_new=True, returning=("key", "id")
+        )
         ids = {row.key: row.id for row in added}
         if len(ids) < len(rows):  # another sweep was quicker, since we looked
             others = sorted(key for key in rows if key not in ids)
@@ -305,9 +300,9 @@ class TreeWrites(Writes):
 
 # Statements of many rows are made once.
 _OPEN_TRIALS = sa.select(t.trials.c.id, t.trials.c.state).where(
-    t.trials.c.id.in_(ids_param()), t.trials.c.state.in_([str(state) for state in OPEN_TRIALS])
+    is_among(t.trials.c.id), t.trials.c.state.in_([str(state) for state in OPEN_TRIALS])
 )
-_BEGIN_TRIALS = t.trials.update().where(t.trials.c.id.in_(ids_param())).values(state=str(TrialState.RUNNING))
+_BEGIN_TRIALS = t.trials.update().where(is_among(t.trials.c.id)).values(state=str(TrialState.RUNNING))
 _KNOWN_RUNS = locked(
     sa.select(
         t.stage_runs.c.key,
@@ -316,11 +311,11 @@ _KNOWN_RUNS = locked(
         t.stage_runs.c.priority,
         t.stage_runs.c.weights_sha256,
     )
-    .where(t.stage_runs.c.key.in_(ids_param()))
+    .where(is_among(t.stage_runs.c.key))
     .order_by(t.stage_runs.c.id)
 )
-_LOCK_RUNS = locked(sa.select(t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids_param())).order_by(t.stage_runs.c.id))
-_NOTHING_YET = {name: sa.literal_column("0") for name in ("attempt", "ready_at", "images", "seconds")}
+_LOCK_RUNS = locked(sa.select(t.stage_runs.c.id).where(is_among(t.stage_runs.c.id)).order_by(t.stage_runs.c.id))
+_NOTHING_YET = dict.fromkeys(("attempt", "ready_at", "images", "seconds"), 0)
 
 
 _WAITING_BUT_WANTED = (

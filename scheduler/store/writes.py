@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database, locked, writing
+from scheduler.many import is_among
 from scheduler.repeating import repeated
 from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.outbox import HOOKED, note_for_hooks
@@ -119,21 +120,14 @@ def record_trial_events(
                 note_for_hooks(connection, now, kind, sweep_id=None, trial_id=trial_id, payload=payload)
 
 
-def ids_param() -> sa.BindParameter[Any]:
-    """`column.in_(ids_param())` with {"ids": [...]}: for statements that are made once."""
-    return sa.bindparam("ids", expanding=True)
-
-
 _event = [sa.bindparam(name, type_=t.events.c[name].type) for name in ("at", "kind", "payload")]
 _RUN_EVENTS = t.events.insert().from_select(
     ["at", "kind", "payload", "stage_run_id"],
-    sa.select(*_event, t.stage_runs.c.id).where(t.stage_runs.c.id.in_(ids_param())).order_by(t.stage_runs.c.id),
+    sa.select(*_event, t.stage_runs.c.id).where(is_among(t.stage_runs.c.id)).order_by(t.stage_runs.c.id),
 )
 _TRIAL_EVENTS = t.events.insert().from_select(
     ["at", "kind", "payload", "sweep_id", "trial_id"],
-    sa.select(*_event, t.trials.c.sweep_id, t.trials.c.id)
-    .where(t.trials.c.id.in_(ids_param()))
-    .order_by(t.trials.c.id),
+    sa.select(*_event, t.trials.c.sweep_id, t.trials.c.id).where(is_among(t.trials.c.id)).order_by(t.trials.c.id),
 )
 
 
@@ -154,7 +148,7 @@ _NOTE_ENDED_RUNS = t.changes.insert().from_select(
     .distinct()
     .join(t.sweeps, t.sweeps.c.id == t.demands.c.sweep_id)
     .where(
-        t.demands.c.stage_run_id.in_(ids_param()),
+        is_among(t.demands.c.stage_run_id),
         t.sweeps.c.state.in_([str(state) for state in OPEN_SWEEPS]),
     ),
 )

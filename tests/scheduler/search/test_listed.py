@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from scheduler.search.listed import grid, random_trial
+from scheduler.search.listed import grid, random_shares, random_trial
 from scheduler.search.ranges import draw
 from scheduler.space import Parameter, SearchSpace
 from t2f.errors import SpecError
@@ -67,6 +68,18 @@ def test_random_trials_depend_on_seed_and_number_alone():
     rates = [trial["generator.learning_rate"] for trial in one]
     assert len(set(rates)) == 20
     assert all(("loss.r1_gamma" in trial) == (trial["loss.name"] == "logistic-r1") for trial in one)
+
+
+def test_random_shares_are_spread_evenly_and_independent():
+    shares = np.array([random_shares(seed, 3) for seed in range(4000)])
+    assert shares.min() >= 0.0
+    assert shares.max() < 1.0
+    counts = np.stack([np.histogram(column, bins=20, range=(0, 1))[0] for column in shares.T])
+    # 19 degrees of freedom: chi squared is above 43.8 once in a thousand
+    assert ((counts - 200) ** 2 / 200).sum(axis=1).max() < 43.8
+    assert np.abs(np.corrcoef(shares.T) - np.eye(3)).max() < 0.06  # four standard errors
+    assert np.abs(np.corrcoef(shares[:-1, 0], shares[1:, 0])[0, 1]) < 0.06
+    assert random_shares(2**64 - 1, 2) == random_shares(2**64 - 1, 5)[:2]
 
 
 def test_log_uniform_has_its_median_at_the_geometric_mean():
