@@ -25,6 +25,7 @@ from benchmarks.goals import entry
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = 4
+TOGETHER = 250  # claims, starts and seals of one transaction each
 
 
 def side(name: str, **arguments: Any) -> dict[str, float]:
@@ -97,6 +98,10 @@ def queue_figures(database: Sqlite | Postgres, *, most: int, claims: int) -> dic
     clients = side("clients", url=url, count=claims, processes=PROCESSES)
     found[f"claimed_and_sealed_per_second, {PROCESSES} clients"] = clients["per_second"]
     found["restart_seconds"] = side("restart", url=url)["seconds"]
+    url, count = database.new(), TOGETHER * max(1, claims // 40)
+    side("submit", url=url, trials=count * PROCESSES)
+    batches = side("batches", url=url, count=count, size=TOGETHER, processes=PROCESSES)
+    found[f"claimed_and_sealed_per_second, {PROCESSES} clients, {TOGETHER} at once"] = batches["per_second"]
     return found
 
 
@@ -114,6 +119,7 @@ def entries(name: str, found: Mapping[str, float], *, most: int) -> list[dict[st
     """The goals of one kind of database."""
     one_client = "claimed_and_sealed_per_second, long queue"
     several = f"claimed_and_sealed_per_second, {PROCESSES} clients"
+    batches = f"{several}, {TOGETHER} at once"
     flat = found[one_client] / found["claimed_and_sealed_per_second, short queue"]
     ahead = found["ask_claim_tell_per_second"] / found["optuna_per_second"]
     made = [
@@ -126,7 +132,11 @@ def entries(name: str, found: Mapping[str, float], *, most: int) -> list[dict[st
     ]
     if name == "sqlite":
         return [*made, entry(f"{name}: claimed and sealed a second", 200, found[one_client], "higher")]
-    return [*made, entry(f"{name}: claimed and sealed a second, {PROCESSES} clients", 600, found[several], "higher")]
+    return [
+        *made,
+        entry(f"{name}: claimed and sealed a second, {PROCESSES} clients", 600, found[several], "higher"),
+        entry(f"{name}: the same, {TOGETHER} at once", 5000, found[batches], "higher"),
+    ]
 
 
 def beside_tune(found: Mapping[str, float], *, most: int, tune_trials: int) -> list[dict[str, Any]]:

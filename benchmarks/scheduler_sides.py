@@ -12,7 +12,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from scheduler.database import open_database
 from scheduler.objectives import Objective
 from scheduler.schema import migrate
 from scheduler.space import Parameter, SearchSpace
-from scheduler.store import Assignment, Store
+from scheduler.store import Assignment, Claimant, Seal, Start, Store
 from scheduler.sweepfile import Budget, EarlyTermination, ResolvedSweep
 from t2f.probe import EvaluationSpec
 from t2f.spec import StagePlan
@@ -92,23 +92,56 @@ def claim(url: str, count: int) -> dict[str, Any]:
 
 
 def seal(store: Store, job: Assignment) -> None:
-    store.seal(
-        job.stage_run_id,
-        job.attempt,
-        images=40,
-        uri=f"{job.stage_run_id}/{job.attempt}/40",
-        sha256="s" * 64,
-        num_bytes=1,
-        weights_sha256="w" * 64,
-        seconds=0.0,
-    )
+    store.seal(job.stage_run_id, job.attempt, **sealed(job))
 
 
-def together(work: Callable[[str, int], Any], url: str, count: int, processes: int) -> float:
-    """Wall seconds of so many processes that each do `count`."""
+def sealed(job: Assignment) -> dict[str, Any]:
+    """What a worker tells of it."""
+    return {
+        "images": 40,
+        "uri": f"{job.stage_run_id}/{job.attempt}/40",
+        "sha256": "s" * 64,
+        "num_bytes": 1,
+        "weights_sha256": "w" * 64,
+        "seconds": 0.0,
+    }
+
+
+def claim_in_batches(url: str, count: int, size: int, processes: int) -> dict[str, float]:
+    """Several clients that claim, start and seal for so many workers at a time, with all guards."""
+    database = open_database(url)
+    store = Store(database)
+    about = {"node": platform.node(), "pid": os.getpid(), "device": "cpu", "share": 1.0}
+    workers = [
+        [store.register_worker(name=f"c{client}-{number}", **about) for number in range(size)]
+        for client in range(processes)
+    ]
+    database.close()
+    seconds = together(_batches, [(url, count, own) for own in workers])
+    return {"per_second": count * processes / seconds}
+
+
+def _batches(url: str, count: int, workers: list[int]) -> None:
+    database = open_database(url)
+    store = Store(database)
+    for batch in range(count // len(workers)):
+        claimants = [Claimant(worker_id=worker, claim_id=f"b{batch}-{worker}") for worker in workers]
+        jobs = store.claim_all(claimants, lease_seconds=600.0)
+        starts = [
+            Start(stage_run_id=job.stage_run_id, attempt=job.attempt, numerics_class="none", start_images=0)
+            for job in jobs
+        ]
+        seals = [Seal(stage_run_id=job.stage_run_id, attempt=job.attempt, **sealed(job)) for job in jobs]
+        if store.start_all(starts) or store.seal_all(seals):
+            raise RuntimeError("an attempt that was just given does not count")
+    database.close()
+
+
+def together(work: Callable[..., Any], each: Sequence[tuple[Any, ...]]) -> float:
+    """Wall seconds of processes at once, one for each of these arguments."""
     context = multiprocessing.get_context("fork")
     begun = time.perf_counter()
-    clients = [context.Process(target=work, args=(url, count)) for _ in range(processes)]
+    clients = [context.Process(target=work, args=arguments) for arguments in each]
     for client in clients:
         client.start()
     for client in clients:
@@ -120,7 +153,7 @@ def together(work: Callable[[str, int], Any], url: str, count: int, processes: i
 def ours(url: str, trials: int, processes: int) -> dict[str, float]:
     """Ask, claim, tell: trials are drawn and made claimable, then claimed and sealed by several clients at once."""
     made = submit(url, trials, name="together")
-    seconds = made["claimable_seconds"] + together(claim, url, trials // processes, processes)
+    seconds = made["claimable_seconds"] + together(claim, [(url, trials // processes)] * processes)
     return {"trials_per_second": trials / seconds}
 
 
@@ -147,7 +180,7 @@ def optuna_side(url: str, trials: int, processes: int) -> dict[str, float]:
     optuna, storage = _optuna_storage(url)
     optuna.create_study(study_name="bench", storage=storage)
     storage.engine.dispose()
-    return {"trials_per_second": trials / together(optuna_client, url, trials // processes, processes)}
+    return {"trials_per_second": trials / together(optuna_client, [(url, trials // processes)] * processes)}
 
 
 def restart(url: str) -> dict[str, float]:
@@ -198,7 +231,10 @@ SIDES = {
     "optuna": optuna_side,
     "restart": restart,
     "tune": tune,
-    "clients": lambda url, count, processes: {"per_second": count * processes / together(claim, url, count, processes)},
+    "batches": claim_in_batches,
+    "clients": lambda url, count, processes: {
+        "per_second": count * processes / together(claim, [(url, count)] * processes)
+    },
 }
 
 

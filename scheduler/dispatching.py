@@ -1,11 +1,14 @@
 """Giving work to idle workers, which need not have the same labels."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from scheduler.labels import Labels
-from scheduler.store import Assignment, Store
+from scheduler.store import Assignment, Claimant, Store
+from scheduler.store.rows import batches
+
+AT_ONCE = 100  # claims of one transaction; on SQLite nobody else writes before its end
 
 
 class IdleWorker(Protocol):
@@ -19,24 +22,21 @@ class IdleWorker(Protocol):
 Idle = TypeVar("Idle", bound=IdleWorker)
 
 
-def assignments(store: Store, idle: Sequence[Idle], *, lease_seconds: float) -> Iterator[tuple[Idle, Assignment]]:
-    """What the idle workers are to do, each claimed when it is asked for.
+def assignments(store: Store, idle: Sequence[Idle], *, lease_seconds: float) -> list[tuple[Idle, Assignment]]:
+    """What the idle workers are to do, claimed for all of them together.
 
-    Workers with fewer labels come first, which leaves those with more to the sweeps that want them. Where there is
-    nothing for one there is nothing for those with the same labels: at most one claim is made in vain for each set of
-    labels, so one where all workers are alike.
+    Workers with fewer labels come first, which leaves those with more to the sweeps that want them.
     """
-    in_vain: list[Labels] = []
-    for worker in sorted(idle, key=lambda one: len(one.labels)):
-        if worker.labels in in_vain:
-            continue
-        assignment = store.claim(
-            worker.worker_id, uuid.uuid4().hex, lease_seconds=lease_seconds, warm_parent=worker.last_stage_run
-        )
-        if assignment is None:
-            in_vain.append(worker.labels)
-        else:
-            yield worker, assignment
+    in_order = sorted(idle, key=lambda one: len(one.labels))
+    found = []
+    for workers in batches(in_order, AT_ONCE):
+        claimants = [
+            Claimant(worker_id=worker.worker_id, claim_id=uuid.uuid4().hex, warm_parent=worker.last_stage_run)
+            for worker in workers
+        ]
+        given = store.claim_all(claimants, lease_seconds=lease_seconds)
+        found += [(worker, job) for worker, job in zip(workers, given, strict=True) if job is not None]
+    return found
 
 
 def may_preempt(idle: Sequence[IdleWorker], busy: Sequence[IdleWorker]) -> bool:

@@ -34,22 +34,59 @@ def insert_many(
     if not rows:
         return []
     own, shared = tuple(rows[0]), tuple(same)
-    is_json = {name: isinstance(table.c[name].type, sa.JSON) for name in (*own, *shared)}
-    shared_values = [json_text(same[name]) if is_json[name] else same[name] for name in shared]
     if connection.dialect.name == "postgresql":
-        texts = [name for name in own if is_json[name]]
-        plain = [{**row, **{name: json_text(row[name]) for name in texts}} for row in rows] if texts else list(rows)
-        statement = _postgres(table, own, shared, if_new, returning)
-        done = connection.exec_driver_sql(statement, (*shared_values, json.dumps(plain)))
+        done = connection.exec_driver_sql(
+            _postgres_insert(table, own, shared, if_new, returning), (*_plain(table, same), _text(table, rows))
+        )
         return done.all() if returning else []
     last = connection.exec_driver_sql(f"SELECT max(id) FROM {table.name}").scalar() if returning else None
-    values = [(*shared_values, *(json_text(row[name]) if is_json[name] else row[name] for name in own)) for row in rows]
-    connection.exec_driver_sql(_sqlite(table, own, shared, if_new), values)
+    connection.exec_driver_sql(_sqlite_insert(table, own, shared, if_new), _tuples(table, rows, same))
     if not returning:
         return []
     # Nobody else inserts before this transaction ends.
     added = f"SELECT {', '.join(returning)} FROM {table.name} WHERE id > ? ORDER BY id"
     return connection.exec_driver_sql(added, (last or 0,)).all()
+
+
+def update_many(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    same: Mapping[str, Any],
+    key: tuple[str, ...] = ("id",),
+) -> None:
+    """Set columns of rows that are there; all have the same columns, of which those of `key` say which row it is.
+
+    same: columns whose new value is the same in all.
+    """
+    if not rows:
+        return
+    own, shared = tuple(name for name in rows[0] if name not in key), tuple(same)
+    if connection.dialect.name == "postgresql":
+        statement = _postgres_update(table, own, shared, key)
+        connection.exec_driver_sql(statement, (*_plain(table, same), _text(table, rows)))
+    else:
+        in_order = [{name: row[name] for name in (*own, *key)} for row in rows]
+        connection.exec_driver_sql(_sqlite_update(table, own, shared, key), _tuples(table, in_order, same))
+
+
+def _is_json(table: sa.Table, name: str) -> bool:
+    return isinstance(table.c[name].type, sa.JSON)
+
+
+def _plain(table: sa.Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(json_text(value) if _is_json(table, name) else value for name, value in values.items())
+
+
+def _tuples(table: sa.Table, rows: Sequence[Mapping[str, Any]], same: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    first, texts = _plain(table, same), {name for name in rows[0] if _is_json(table, name)}
+    return [(*first, *[json_text(value) if name in texts else value for name, value in row.items()]) for row in rows]
+
+
+def _text(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> str:
+    texts = [name for name in rows[0] if _is_json(table, name)]
+    return json.dumps([{**row, **{name: json_text(row[name]) for name in texts}} for row in rows] if texts else rows)
 
 
 class _Ids(sa.TypeDecorator[Sequence[Any]]):
@@ -99,7 +136,7 @@ def is_among(column: sa.Column[Any], ids: Sequence[Any] | None = None) -> sa.Col
 
 
 @cache
-def _sqlite(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_new: bool) -> str:
+def _sqlite_insert(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_new: bool) -> str:
     names = (*shared, *own)
     marks = ", ".join("?" * len(names))
     conflict = " ON CONFLICT DO NOTHING" if if_new else ""
@@ -107,19 +144,40 @@ def _sqlite(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_n
 
 
 @cache
-def _postgres(
+def _sqlite_update(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], key: tuple[str, ...]) -> str:
+    values = ", ".join(f"{name} = ?" for name in (*shared, *own))
+    return f"UPDATE {table.name} SET {values} WHERE {' AND '.join(f'{name} = ?' for name in key)}"
+
+
+@cache
+def _postgres_insert(
     table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_new: bool, returning: tuple[str, ...]
 ) -> str:
-    kinds = {name: table.c[name].type.compile(_DIALECT) for name in (*own, *shared)}
-    columns = [f"CAST(%s AS {kinds[name]})" for name in shared] + [f"CAST(r.{name} AS {kinds[name]})" for name in own]
-    # A JSON column comes as a text, which is kept as it was written.
-    unpacked = ", ".join(f"{name} {'TEXT' if kinds[name] == 'JSON' else kinds[name]}" for name in own)
+    given = [_cast(table, name, "%s") for name in shared] + [_cast(table, name, f"r.{name}") for name in own]
     conflict = " ON CONFLICT DO NOTHING" if if_new else ""
     wanted = f" RETURNING {', '.join(returning)}" if returning else ""
     return (
-        f"INSERT INTO {table.name} ({', '.join((*shared, *own))}) SELECT {', '.join(columns)} "
-        f"FROM json_to_recordset(CAST(%s AS json)) AS r({unpacked}){conflict}{wanted}"
+        f"INSERT INTO {table.name} ({', '.join((*shared, *own))}) SELECT {', '.join(given)} "
+        f"FROM {_unpacked(table, own)}{conflict}{wanted}"
     )
+
+
+@cache
+def _postgres_update(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], key: tuple[str, ...]) -> str:
+    values = [f"{name} = {_cast(table, name, '%s')}" for name in shared]
+    values += [f"{name} = {_cast(table, name, f'r.{name}')}" for name in own]
+    which = " AND ".join(f"{table.name}.{name} = r.{name}" for name in key)
+    return f"UPDATE {table.name} SET {', '.join(values)} FROM {_unpacked(table, (*own, *key))} WHERE {which}"
+
+
+def _cast(table: sa.Table, name: str, value: str) -> str:
+    return f"CAST({value} AS {table.c[name].type.compile(_DIALECT)})"
+
+
+def _unpacked(table: sa.Table, names: tuple[str, ...]) -> str:
+    """The rows of the last parameter; a JSON column comes as a text, which is kept as it was written."""
+    kinds = [f"{name} {'TEXT' if _is_json(table, name) else table.c[name].type.compile(_DIALECT)}" for name in names]
+    return f"json_to_recordset(CAST(%s AS json)) AS r({', '.join(kinds)})"
 
 
 _DIALECT = postgresql.dialect()

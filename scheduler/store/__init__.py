@@ -19,12 +19,15 @@ from scheduler.store.retention import RetentionWrites
 from scheduler.store.rows import (
     Assignment,
     CheckpointRow,
+    Claimant,
     Demand,
     Fork,
     NewTrial,
     Orders,
     RetryBudget,
+    Seal,
     StaleAttempt,
+    Start,
     init_uri,
 )
 from scheduler.store.workers import WorkerWrites
@@ -32,6 +35,7 @@ from scheduler.store.workers import WorkerWrites
 __all__ = [
     "Assignment",
     "CheckpointRow",
+    "Claimant",
     "Delivery",
     "DeliveryState",
     "Demand",
@@ -39,7 +43,9 @@ __all__ = [
     "NewTrial",
     "Orders",
     "RetryBudget",
+    "Seal",
     "StaleAttempt",
+    "Start",
     "Store",
     "init_uri",
 ]

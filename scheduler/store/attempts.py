@@ -1,14 +1,14 @@
 """What a worker writes of its attempt at a stage run, fenced by the attempt's number, and what follows a fault."""
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import upsert
+from scheduler.many import insert_many, is_among, update_many
 from scheduler.states import Outcome, RunState
 from scheduler.store.rows import (
     MAX_BACKOFF_SECONDS,
@@ -18,6 +18,9 @@ from scheduler.store.rows import (
     CheckpointRow,
     Orders,
     RetryBudget,
+    Seal,
+    StaleAttempt,
+    Start,
 )
 from scheduler.store.tree import TreeWrites
 from scheduler.store.writes import record_event, update_row
@@ -29,13 +32,35 @@ MACHINE_FAULTS = (Outcome.LOST, Outcome.HUNG, Outcome.OOM, Outcome.INFRASTRUCTUR
 class AttemptWrites(TreeWrites):
     def start(self, stage_run_id: int, attempt: int, *, numerics_class: str, start_images: int) -> None:
         """The worker has begun, from this many images."""
+        one = Start(
+            stage_run_id=stage_run_id, attempt=attempt, numerics_class=numerics_class, start_images=start_images
+        )
+        _raise_refusal(self._start([one]))
+
+    def start_all(self, starts: Sequence[Start]) -> Mapping[int, StaleAttempt]:
+        """Several stage runs' at once; nothing is written of those returned, whose attempt no longer counts."""
+        return self._start(starts)
+
+    def _start(self, starts: Sequence[Start]) -> dict[int, StaleAttempt]:
+        told = {one.stage_run_id: one for one in starts}
         with self._transaction() as (connection, now):
-            row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt)
-            if row.state == RunState.LEASED:
-                self._move(connection, now, stage_run_id, RunState.RUNNING, images=start_images)
-            _update_attempt(
-                connection, stage_run_id, attempt, numerics_class=numerics_class, started=now, start_images=start_images
-            )
+            numbers = {run_id: one.attempt for run_id, one in told.items()}
+            rows, refused = self._fenced_all(connection, now, t.stage_runs, numbers)
+            begin = [row.id for row in rows if row.state == RunState.LEASED]
+            if begin:
+                images = [{"images": told[run_id].start_images} for run_id in begin]
+                self._move(connection, now, begin, RunState.RUNNING, each=images)
+            attempts = [
+                {
+                    "stage_run_id": row.id,
+                    "number": row.attempt,
+                    "numerics_class": told[row.id].numerics_class,
+                    "start_images": told[row.id].start_images,
+                }
+                for row in rows
+            ]
+            update_many(connection, t.attempts, attempts, same={"started": now}, key=_ATTEMPT_KEY)
+            return refused
 
     def beat(
         self, stage_run_id: int, attempt: int, *, images: int, images_per_second: float, lease_seconds: float
@@ -80,7 +105,8 @@ class AttemptWrites(TreeWrites):
         """A checkpoint whose file is on the disk: from now on it is where the stage run goes on."""
         with self._transaction() as (connection, now):
             self._fenced(connection, now, t.stage_runs, stage_run_id, attempt, RunState.RUNNING, RunState.CANCELING)
-            _insert_checkpoint(connection, now, stage_run_id, attempt, images, uri, sha256, num_bytes, sealed=False)
+            row = {"stage_run_id": stage_run_id, "attempt": attempt, "images": images, "uri": uri, "sha256": sha256}
+            connection.execute(_NEW_CHECKPOINT, {**row, "bytes": num_bytes, "sealed": 0, "created": now})
 
     def seal(
         self,
@@ -95,25 +121,59 @@ class AttemptWrites(TreeWrites):
         seconds: float,
     ) -> None:
         """The stage's end: its last checkpoint, its hash and its state in one transaction."""
+        one = Seal(
+            stage_run_id=stage_run_id,
+            attempt=attempt,
+            images=images,
+            uri=uri,
+            sha256=sha256,
+            num_bytes=num_bytes,
+            weights_sha256=weights_sha256,
+            seconds=seconds,
+        )
+        _raise_refusal(self._seal([one]))
+
+    def seal_all(self, seals: Sequence[Seal]) -> Mapping[int, StaleAttempt]:
+        """Several stage runs' at once; nothing is written of those returned, whose attempt no longer counts."""
+        return self._seal(seals)
+
+    def _seal(self, seals: Sequence[Seal]) -> dict[int, StaleAttempt]:
+        told = {one.stage_run_id: one for one in seals}
         with self._transaction() as (connection, now):
-            row = self._fenced(connection, now, t.stage_runs, stage_run_id, attempt, RunState.RUNNING)
-            was_sealed = row.weights_sha256 is not None
-            if was_sealed and not self._rebuilt(connection, now, row, weights_sha256, seconds):
-                return
-            _insert_checkpoint(connection, now, stage_run_id, attempt, images, uri, sha256, num_bytes, sealed=True)
-            _update_attempt(connection, stage_run_id, attempt, ended=now, outcome=Outcome.DONE)
-            self._move(
-                connection,
-                now,
-                stage_run_id,
-                RunState.DONE,
-                images=images,
-                seconds=row.seconds + seconds,
-                weights_sha256=weights_sha256,
-                error=None,
+            numbers = {run_id: one.attempt for run_id, one in told.items()}
+            rows, refused = self._fenced_all(connection, now, t.stage_runs, numbers, RunState.RUNNING)
+            rebuilt = [row for row in rows if row.weights_sha256 is not None]
+            for row in rebuilt:
+                one = told[row.id]
+                if not self._rebuilt(connection, now, row, one.weights_sha256, one.seconds):
+                    rows.remove(row)
+            if not rows:
+                return refused
+            sealed = [(row, told[row.id]) for row in rows]
+            checkpoints = [
+                {
+                    "stage_run_id": row.id,
+                    "attempt": row.attempt,
+                    "images": one.images,
+                    "uri": one.uri,
+                    "sha256": one.sha256,
+                    "bytes": one.num_bytes,
+                }
+                for row, one in sealed
+            ]
+            insert_many(connection, t.checkpoints, checkpoints, same={"sealed": 1, "created": now})
+            attempts = [{"stage_run_id": row.id, "number": row.attempt} for row in rows]
+            update_many(
+                connection, t.attempts, attempts, same={"ended": now, "outcome": Outcome.DONE}, key=_ATTEMPT_KEY
             )
-            if was_sealed:
+            each = [
+                {"images": one.images, "seconds": row.seconds + one.seconds, "weights_sha256": one.weights_sha256}
+                for row, one in sealed
+            ]
+            self._move(connection, now, [row.id for row in rows], RunState.DONE, each=each, error=None)
+            if rebuilt:
                 self._wake_waiting(connection, now)
+            return refused
 
     def _rebuilt(self, connection: sa.Connection, now: float, row: sa.Row, weights_sha256: str, seconds: float) -> bool:
         """Take note of a collected stage run that was trained again; False where it must not stand for the first one.
@@ -184,7 +244,10 @@ class AttemptWrites(TreeWrites):
     def _end_attempt(
         self, connection: sa.Connection, now: float, row: sa.Row, outcome: Outcome, error: str | None
     ) -> None:
-        _update_attempt(connection, row.id, row.attempt, ended=now, outcome=outcome, error=error)
+        attempt = {"stage_run_id": row.id, "number": row.attempt}
+        update_many(
+            connection, t.attempts, [attempt], same={"ended": now, "outcome": outcome, "error": error}, key=_ATTEMPT_KEY
+        )
 
     def _after_fault(
         self,
@@ -238,21 +301,6 @@ class AttemptWrites(TreeWrites):
         )
 
 
-def _update_attempt(connection: sa.Connection, stage_run_id: int, number: int, **values: Any) -> None:
-    which = {"of_run": stage_run_id, "of_number": number}
-    params = {f"new_{name}": value for name, value in values.items()}
-    connection.execute(_attempt_update(tuple(values)), {**which, **params})
-
-
-@cache
-def _attempt_update(names: tuple[str, ...]) -> sa.Update:
-    return (
-        t.attempts.update()
-        .where(t.attempts.c.stage_run_id == sa.bindparam("of_run"), t.attempts.c.number == sa.bindparam("of_number"))
-        .values({name: sa.bindparam(f"new_{name}") for name in names})
-    )
-
-
 def _spent(connection: sa.Connection, row: sa.Row, now: float) -> float:
     """Device seconds over all attempts, the one that ends now included."""
     started = connection.scalar(
@@ -275,33 +323,32 @@ def _numerics_classes(connection: sa.Connection, stage_run_id: int) -> set[str]:
 
 
 def checkpoints_of(
-    connection: sa.Connection, stage_run_id: int, *, sealed_only: bool = False, whole_only: bool = False
-) -> tuple[CheckpointRow, ...]:
-    """A stage run's checkpoints, the one with most images first; whole_only: those that a training can go on from."""
-    checkpoints = t.checkpoints.c
-    statement = sa.select(t.checkpoints).where(checkpoints.stage_run_id == stage_run_id)
-    if sealed_only:
-        statement = statement.where(checkpoints.sealed == 1)
-    if whole_only:
-        statement = statement.where(checkpoints.content == STATE)
-    rows = connection.execute(statement.order_by(checkpoints.images.desc(), checkpoints.attempt.desc())).all()
-    return tuple(CheckpointRow(images=row.images, uri=row.uri, sha256=row.sha256, num_bytes=row.bytes) for row in rows)
+    connection: sa.Connection, stage_run_ids: Collection[int], *, sealed_only: bool = False, whole_only: bool = False
+) -> dict[int, tuple[CheckpointRow, ...]]:
+    """Stage runs' checkpoints, those with most images first; whole_only: those that a training can go on from."""
+    found: dict[int, list[CheckpointRow]] = {run_id: [] for run_id in stage_run_ids}
+    if not found:
+        return {}
+    for row in connection.execute(_CHECKPOINTS, {"ids": sorted(found)}):
+        if (row.sealed or not sealed_only) and (row.content == STATE or not whole_only):
+            checkpoint = CheckpointRow(images=row.images, uri=row.uri, sha256=row.sha256, num_bytes=row.bytes)
+            found[row.stage_run_id].append(checkpoint)
+    return {run_id: tuple(rows) for run_id, rows in found.items()}
 
 
-def _insert_checkpoint(
-    connection: sa.Connection,
-    now: float,
-    stage_run_id: int,
-    attempt: int,
-    images: int,
-    uri: str,
-    sha256: str,
-    num_bytes: int,
-    *,
-    sealed: bool,
-) -> None:
-    row = {"stage_run_id": stage_run_id, "attempt": attempt, "images": images, "uri": uri, "sha256": sha256}
-    connection.execute(t.checkpoints.insert(), {**row, "bytes": num_bytes, "sealed": int(sealed), "created": now})
+_CHECKPOINTS = (
+    sa.select(t.checkpoints)
+    .where(is_among(t.checkpoints.c.stage_run_id))
+    .order_by(t.checkpoints.c.images.desc(), t.checkpoints.c.attempt.desc())
+)
+_NEW_CHECKPOINT = t.checkpoints.insert().inline()
+_ATTEMPT_KEY = ("stage_run_id", "number")
+
+
+def _raise_refusal(refused: Mapping[int, StaleAttempt]) -> None:
+    """Of a single one."""
+    for error in refused.values():
+        raise error
 
 
 def _forgiven(connection: sa.Connection, stage_run_id: int) -> int:

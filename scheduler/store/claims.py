@@ -1,15 +1,17 @@
 """Claims: the most urgent work, leased to a worker in one transaction."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.labels import Labels
+from scheduler.many import insert_many, is_among
 from scheduler.states import ACTIVE, RunState
 from scheduler.store.attempts import checkpoints_of
 from scheduler.store.evaluations import move_evaluation
-from scheduler.store.queue import WITH_SWEEP, choose_evaluation, choose_stage_run
-from scheduler.store.rows import Assignment, StaleAttempt
+from scheduler.store.queue import WITH_SWEEP, choose_evaluations, choose_stage_runs
+from scheduler.store.rows import Assignment, Claimant, StaleAttempt
 from scheduler.store.tree import TreeWrites
 from scheduler.store.workers import mark_busy
 
@@ -20,119 +22,158 @@ class ClaimWrites(TreeWrites):
     ) -> Assignment | None:
         """The most urgent work for this worker, leased to it in one transaction; None where there is none.
 
-        Evaluations come first, since rungs wait for them; then stage runs in the order of `queue.choose_stage_run`.
+        Evaluations come first, since rungs wait for them; then stage runs in the order of `queue.choose_stage_runs`.
         Claiming again with the same claim_id, after an answer that got lost, gives the same assignment.
         """
+        claimant = Claimant(worker_id=worker_id, claim_id=claim_id, warm_parent=warm_parent)
+        (given,) = self._claim([claimant], lease_seconds)
+        return given
+
+    def claim_all(self, claimants: Sequence[Claimant], *, lease_seconds: float) -> list[Assignment | None]:
+        """As if each had claimed, in one transaction; an answer for each.
+
+        Of workers with the same labels those with a parent in memory choose before the others. Where there is nothing
+        for one, there is nothing for those with the same labels.
+        """
+        return self._claim(claimants, lease_seconds)
+
+    def _claim(self, claimants: Sequence[Claimant], lease_seconds: float) -> list[Assignment | None]:
         with self._transaction() as (connection, now):
             # A repeated claim waits here for the first one, whose answer got lost.
-            labels = connection.scalars(_LABELS, {"worker_id": worker_id}).one()
-            again = self._claimed_before(connection, claim_id, lease_seconds)
-            if again is not None:
-                return again
-            return self._claim_evaluation(
-                connection, now, worker_id, claim_id, lease_seconds, warm_parent
-            ) or self._claim_stage_run(connection, now, worker_id, labels, claim_id, lease_seconds, warm_parent)
+            rows = connection.execute(_WORKERS, {"ids": sorted({one.worker_id for one in claimants})})
+            workers = {row.id: row for row in rows}
+            given = self._claimed_before(connection, [one.claim_id for one in claimants], lease_seconds)
+            alike: dict[tuple[tuple[str, str], ...], list[Claimant]] = {}
+            for one in claimants:
+                if one.claim_id not in given:
+                    labels = workers[one.worker_id].labels
+                    alike.setdefault(tuple(sorted(labels.items())), []).append(one)
+            for those in alike.values():
+                for together in _choosing_together(those):
+                    found = self._claim_alike(connection, now, together, workers, lease_seconds)
+                    given |= found
+                    if len(found) < len(together):
+                        break
+            return [given.get(one.claim_id) for one in claimants]
 
-    def _claimed_before(self, connection: sa.Connection, claim_id: str, lease_seconds: float) -> Assignment | None:
-        of_stage_run, of_evaluation = connection.execute(_CLAIMED_BEFORE, {"claim_id": claim_id}).one()
-        if of_stage_run is not None:
-            attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
-            run = connection.execute(_RUN, {"run_id": of_stage_run, "sweep_id": attempt.sweep_id}).one()
-            if run.attempt != attempt.number or run.state not in ACTIVE:
-                raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
-            return self._training(connection, run, attempt.number, claim_id, attempt.worker_id, lease_seconds)
-        if of_evaluation is None:
-            return None
-        evaluation = connection.execute(_EVALUATION, {"claim_id": claim_id}).one()
-        if evaluation.state not in ACTIVE:
-            raise StaleAttempt(f"claim {claim_id} was given to attempt {evaluation.attempt}, which has ended")
-        return self._measuring(connection, evaluation, lease_seconds)
+    def _claimed_before(
+        self, connection: sa.Connection, claim_ids: Sequence[str], lease_seconds: float
+    ) -> dict[str, Assignment]:
+        given = {}
+        for claim_id, stage_run_id, evaluation_id in connection.execute(_CLAIMED_BEFORE, {"ids": claim_ids}).all():
+            if stage_run_id is not None:
+                attempt = connection.execute(_ATTEMPT, {"claim_id": claim_id}).one()
+                run = connection.execute(_RUN, {"run_id": stage_run_id, "sweep_id": attempt.sweep_id}).one()
+                if run.attempt != attempt.number or run.state not in ACTIVE:
+                    raise StaleAttempt(f"claim {claim_id} was given to attempt {attempt.number}, which has ended")
+                claimant = Claimant(worker_id=attempt.worker_id, claim_id=claim_id)
+                given |= self._trainings(connection, [(claimant, run, attempt.number)], lease_seconds)
+            else:
+                evaluation = connection.execute(_EVALUATION, {"evaluation_id": evaluation_id}).one()
+                if evaluation.state not in ACTIVE:
+                    raise StaleAttempt(f"claim {claim_id} was given to attempt {evaluation.attempt}, which has ended")
+                given[claim_id] = self._measuring(connection, evaluation, lease_seconds)
+        return given
 
-    def _claim_stage_run(
+    def _claim_alike(
         self,
         connection: sa.Connection,
         now: float,
-        worker_id: int,
-        labels: Labels,
-        claim_id: str,
+        claimants: Sequence[Claimant],
+        workers: Mapping[int, sa.Row],
         lease_seconds: float,
-        warm_parent: int | None,
-    ) -> Assignment | None:
-        chosen = choose_stage_run(connection, now, labels, warm_parent)
-        if chosen is None:
-            return None
-        number = chosen.attempt + 1
-        attempt = {"number": number, "claim_id": claim_id, "worker_id": worker_id, "sweep_id": chosen.sweep_id}
-        connection.execute(_NEW_ATTEMPT, {**attempt, "stage_run_id": chosen.id, "claimed": now})
-        self._move(
-            connection,
-            now,
-            chosen.id,
-            RunState.LEASED,
-            attempt=number,
-            worker_id=worker_id,
-            lease_until=now + lease_seconds,
-        )
-        mark_busy(connection, worker_id, {"kind": "train", "stage_run": chosen.id, "resolution": chosen.resolution})
-        return self._training(connection, chosen, number, claim_id, worker_id, lease_seconds)
+    ) -> dict[str, Assignment]:
+        """Of workers with the same labels, where only a single one has a parent in memory."""
+        warm_parent = claimants[0].warm_parent
+        given = {}
+        chosen = choose_evaluations(connection, now, len(claimants), warm_parent)
+        for claimant, evaluation in zip(claimants, chosen, strict=False):
+            given[claimant.claim_id] = self._claim_evaluation(connection, now, claimant, evaluation, lease_seconds)
+        left = claimants[len(given) :]
+        while left:
+            labels, shares = workers[left[0].worker_id].labels, [workers[one.worker_id].share for one in left]
+            runs = choose_stage_runs(connection, now, labels, shares, warm_parent)
+            if not runs:
+                break
+            given |= self._lease(connection, now, left[: len(runs)], runs, lease_seconds)
+            left = left[len(runs) :]
+        return given
 
-    def _training(
+    def _lease(
         self,
         connection: sa.Connection,
-        run: sa.Row,
-        number: int,
-        claim_id: str,
-        worker_id: int,
+        now: float,
+        claimants: Sequence[Claimant],
+        runs: Sequence[sa.Row],
         lease_seconds: float,
-    ) -> Assignment:
-        """What attempt `number` is told; run: `queue.WITH_SWEEP`."""
-        parent = None
-        if run.parent_id is not None:
-            parent = checkpoints_of(connection, run.parent_id, sealed_only=True, whole_only=True)[0]
-        return Assignment(
-            kind="train",
-            stage_run_id=run.id,
-            evaluation_id=None,
-            key=run.key,
-            attempt=number,
-            claim_id=claim_id,
-            worker_id=worker_id,
-            spec=run.spec,
-            resolution=run.resolution,
-            stage=run.stage,
-            parent=parent,
-            checkpoints=checkpoints_of(connection, run.id, whole_only=True) if number > 1 else (),
-            lease_seconds=lease_seconds,
-            checkpoint_seconds=run.checkpoint_seconds,
-            data_name=run.data_name,
-            data_key=run.spec["data_key"],
-        )
+    ) -> dict[str, Assignment]:
+        """Give each of these workers its stage run."""
+        leased = [(claimant, run, run.attempt + 1) for claimant, run in zip(claimants, runs, strict=True)]
+        attempts = [
+            {
+                "stage_run_id": run.id,
+                "number": number,
+                "claim_id": claimant.claim_id,
+                "worker_id": claimant.worker_id,
+                "sweep_id": run.sweep_id,
+            }
+            for claimant, run, number in leased
+        ]
+        insert_many(connection, t.attempts, attempts, same={"claimed": now})
+        each = [{"attempt": number, "worker_id": claimant.worker_id} for claimant, _, number in leased]
+        ids = [run.id for run in runs]
+        self._move(connection, now, ids, RunState.LEASED, each=each, lease_until=now + lease_seconds)
+        doing = {
+            claimant.worker_id: {"kind": "train", "stage_run": run.id, "resolution": run.resolution}
+            for claimant, run, _ in leased
+        }
+        mark_busy(connection, doing)
+        return self._trainings(connection, leased, lease_seconds)
+
+    def _trainings(
+        self, connection: sa.Connection, leased: Sequence[tuple[Claimant, sa.Row, int]], lease_seconds: float
+    ) -> dict[str, Assignment]:
+        """What is told to whom has which stage run (`queue.WITH_SWEEP`) in which attempt."""
+        parents = {run.parent_id for _, run, _ in leased if run.parent_id is not None}
+        sealed = checkpoints_of(connection, parents, sealed_only=True, whole_only=True)
+        own = checkpoints_of(connection, {run.id for _, run, number in leased if number > 1}, whole_only=True)
+        return {
+            claimant.claim_id: Assignment(
+                kind="train",
+                stage_run_id=run.id,
+                evaluation_id=None,
+                key=run.key,
+                attempt=number,
+                claim_id=claimant.claim_id,
+                worker_id=claimant.worker_id,
+                spec=run.spec,
+                resolution=run.resolution,
+                stage=run.stage,
+                parent=sealed[run.parent_id][0] if run.parent_id is not None else None,
+                checkpoints=own.get(run.id, ()),
+                lease_seconds=lease_seconds,
+                checkpoint_seconds=run.checkpoint_seconds,
+                data_name=run.data_name,
+                data_key=run.spec["data_key"],
+            )
+            for claimant, run, number in leased
+        }
 
     def _claim_evaluation(
-        self,
-        connection: sa.Connection,
-        now: float,
-        worker_id: int,
-        claim_id: str,
-        lease_seconds: float,
-        warm_stage_run: int | None,
-    ) -> Assignment | None:
-        evaluations = t.evaluations.c
-        chosen = choose_evaluation(connection, now, warm_stage_run)
-        if chosen is None:
-            return None
+        self, connection: sa.Connection, now: float, claimant: Claimant, chosen: sa.Row, lease_seconds: float
+    ) -> Assignment:
         move_evaluation(
             connection,
             now,
             chosen,
             RunState.LEASED,
             attempt=chosen.attempt + 1,
-            claim_id=claim_id,
-            worker_id=worker_id,
+            claim_id=claimant.claim_id,
+            worker_id=claimant.worker_id,
             lease_until=now + lease_seconds,
         )
-        claimed = connection.execute(sa.select(t.evaluations).where(evaluations.id == chosen.id)).one()
-        mark_busy(connection, worker_id, {"kind": "evaluate", "stage_run": chosen.stage_run_id})
+        claimed = connection.execute(_EVALUATION, {"evaluation_id": chosen.id}).one()
+        mark_busy(connection, {claimant.worker_id: {"kind": "evaluate", "stage_run": chosen.stage_run_id}})
         return self._measuring(connection, claimed, lease_seconds)
 
     def _measuring(self, connection: sa.Connection, row: sa.Row, lease_seconds: float) -> Assignment:
@@ -156,7 +197,7 @@ class ClaimWrites(TreeWrites):
             resolution=run.resolution,
             stage=run.stage,
             parent=None,
-            checkpoints=checkpoints_of(connection, run.id, sealed_only=True),
+            checkpoints=checkpoints_of(connection, [run.id], sealed_only=True)[run.id],
             lease_seconds=lease_seconds,
             checkpoint_seconds=0.0,  # an evaluation is done in one go
             data_name=data_name,
@@ -164,13 +205,26 @@ class ClaimWrites(TreeWrites):
         )
 
 
-_LABELS = locked(sa.select(t.workers.c.labels).where(t.workers.c.id == sa.bindparam("worker_id")))
-_ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
-_EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.claim_id == sa.bindparam("claim_id"))
-_CLAIMED_BEFORE = sa.select(
-    _ATTEMPT.with_only_columns(t.attempts.c.stage_run_id).scalar_subquery(),
-    _EVALUATION.with_only_columns(t.evaluations.c.id).scalar_subquery(),
+def _choosing_together(claimants: Sequence[Claimant]) -> Iterator[Sequence[Claimant]]:
+    """Workers with the same labels: each that has a parent in memory by itself, then all the others."""
+    yield from ([one] for one in claimants if one.warm_parent is not None)
+    if cold := [one for one in claimants if one.warm_parent is None]:
+        yield cold
+
+
+_WORKERS = locked(
+    sa.select(t.workers.c.id, t.workers.c.labels, t.workers.c.share)
+    .where(is_among(t.workers.c.id))
+    .order_by(t.workers.c.id)
 )
-_NEW_ATTEMPT = t.attempts.insert()
+_nothing = sa.cast(sa.null(), sa.Integer)
+_CLAIMED_BEFORE = sa.union_all(
+    sa.select(t.attempts.c.claim_id, t.attempts.c.stage_run_id, _nothing.label("evaluation_id")).where(
+        is_among(t.attempts.c.claim_id)
+    ),
+    sa.select(t.evaluations.c.claim_id, _nothing, t.evaluations.c.id).where(is_among(t.evaluations.c.claim_id)),
+)
+_ATTEMPT = sa.select(t.attempts).where(t.attempts.c.claim_id == sa.bindparam("claim_id"))
+_EVALUATION = sa.select(t.evaluations).where(t.evaluations.c.id == sa.bindparam("evaluation_id"))
 _MEASURED = sa.select(t.stage_runs).where(t.stage_runs.c.id == sa.bindparam("run_id"))
 _RUN = WITH_SWEEP.where(t.stage_runs.c.id == sa.bindparam("run_id"), t.sweeps.c.id == sa.bindparam("sweep_id"))

@@ -11,14 +11,16 @@
 6. The oldest.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
 from scheduler.labels import Labels, serves
+from scheduler.many import is_among
 from scheduler.states import ACTIVE, RunState, SweepState
 
 
@@ -46,21 +48,50 @@ def fairest(standings: Sequence[Standing], labels: Labels) -> Standing | None:
     return min(able, key=lambda one: (-one.priority, one.devices / one.share, one.sweep_id), default=None)
 
 
-def choose_stage_run(connection: sa.Connection, now: float, labels: Labels, warm_parent: int | None) -> sa.Row | None:
-    """The stage run that a worker with these labels is to claim, with what it must know of the sweep; None where there
-    is none for it."""
-    turn = fairest(standings(connection, now), labels)
-    if turn is not None and turn.max_workers is not None:
+def turns(standings: Sequence[Standing], labels: Labels, shares: Sequence[float]) -> list[Standing]:
+    """Whose turn it is on each of several workers with these labels, which have these shares of a device; the first
+    ones get work, and each counts for the next."""
+    left, found = {one.sweep_id: one for one in standings}, []
+    for share in shares:
+        turn = fairest(list(left.values()), labels)
+        if turn is None:
+            break
+        found.append(turn)
+        left[turn.sweep_id] = replace(turn, running=turn.running + 1, devices=turn.devices + share)
+    return found
+
+
+def choose_stage_runs(
+    connection: sa.Connection, now: float, labels: Labels, shares: Sequence[float], warm_parent: int | None = None
+) -> list[sa.Row]:
+    """The stage runs that workers with these labels and shares are to claim, with what they must know of the sweep.
+
+    The first workers get them. Fewer than workers where a sweep has less ready of its highest priority: once these
+    are leased, ask again. warm_parent: of a single worker.
+    """
+    held: set[int] = set()
+    while True:
+        found = turns(standings(connection, now), labels, shares)
+        limited = {turn.sweep_id for turn in found if turn.max_workers is not None} - held
+        if not limited:
+            break
         # Of two claims at once only one may take the last place: the other counts again once that one is through.
-        connection.execute(_LOCK_SWEEP, {"sweep_id": turn.sweep_id})
-        turn = fairest(standings(connection, now), labels)
-    if turn is None:
-        return None
-    which = {"now": now, "sweep_id": turn.sweep_id, "priority": turn.priority}
-    warm = None
-    if warm_parent is not None:
-        warm = connection.execute(_WARM, {**which, "parent_id": warm_parent}).one_or_none()
-    return warm or connection.execute(_NEXT, which).one_or_none()
+        connection.execute(_LOCK_SWEEPS, {"ids": sorted(limited)})
+        held |= limited
+    if warm_parent is not None and found:
+        which = {"now": now, "sweep_id": found[0].sweep_id, "priority": found[0].priority, "count": 1}
+        warm = connection.execute(_WARM, {**which, "parent_id": warm_parent}).all()
+        if warm:
+            return list(warm)
+    wanted = Counter((turn.sweep_id, turn.priority) for turn in found)
+    rows = {
+        (sweep_id, priority): iter(
+            connection.execute(_NEXT, {"now": now, "sweep_id": sweep_id, "priority": priority, "count": count}).all()
+        )
+        for (sweep_id, priority), count in wanted.items()
+    }
+    chosen = (next(rows[turn.sweep_id, turn.priority], None) for turn in found)
+    return [row for row in chosen if row is not None]
 
 
 def standings(connection: sa.Connection, now: float) -> list[Standing]:
@@ -80,13 +111,19 @@ def standings(connection: sa.Connection, now: float) -> list[Standing]:
     ]
 
 
-def choose_evaluation(connection: sa.Connection, now: float, warm_stage_run: int | None) -> sa.Row | None:
-    """The evaluation to claim: the most urgent, that of the stage run in the worker's memory before others."""
-    chosen = connection.execute(_NEXT_EVALUATION, {"now": now}).one_or_none()
-    if chosen is None or warm_stage_run is None or chosen.stage_run_id == warm_stage_run:
+def choose_evaluations(
+    connection: sa.Connection, now: float, count: int, warm_stage_run: int | None = None
+) -> list[sa.Row]:
+    """The evaluations that so many workers are to claim, the most urgent ones.
+
+    warm_stage_run: in the memory of a single worker; its evaluation comes before others.
+    """
+    chosen = list(connection.execute(_NEXT_EVALUATIONS, {"now": now, "count": count}))
+    if warm_stage_run is None or not chosen or chosen[0].stage_run_id == warm_stage_run:
         return chosen
-    which = {"now": now, "stage_run_id": warm_stage_run, "priority": chosen.priority}
-    return connection.execute(_WARM_EVALUATION, which).first() or chosen
+    which = {"now": now, "stage_run_id": warm_stage_run, "priority": chosen[0].priority}
+    warm = connection.execute(_WARM_EVALUATION, which).first()
+    return [warm] if warm else chosen
 
 
 # Statements are made once: making one takes longer than running it.
@@ -116,7 +153,7 @@ _STANDINGS = sa.select(
     .scalar_subquery()
     .label("devices"),
 ).where(t.sweeps.c.state.in_([str(SweepState.RUNNING), str(SweepState.STOPPING)]))
-_LOCK_SWEEP = locked(sa.select(t.sweeps.c.id).where(t.sweeps.c.id == sa.bindparam("sweep_id")))
+_LOCK_SWEEPS = locked(sa.select(t.sweeps.c.id).where(is_among(t.sweeps.c.id)).order_by(t.sweeps.c.id))
 
 # A stage run beside the sweep that it is trained for; which one that is, `where` says.
 WITH_SWEEP = sa.select(
@@ -132,17 +169,17 @@ _candidates = (
         _runs.priority == sa.bindparam("priority"),
     )
     .order_by(_runs.remaining.desc(), _runs.id)
-    .limit(1)
+    .limit(sa.bindparam("count", type_=sa.Integer))
 )
 _NEXT = locked(_candidates, of=t.stage_runs, skip_locked=True)
 _WARM = locked(_candidates.where(_runs.parent_id == sa.bindparam("parent_id")), of=t.stage_runs, skip_locked=True)
 
 _evaluation_is_ready = sa.and_(_evaluations.state == _ready, _evaluations.ready_at <= _now)
-_next_evaluation = (
+_next_evaluations = (
     sa.select(t.evaluations)
     .where(_evaluation_is_ready)
     .order_by(_evaluations.priority.desc(), _evaluations.id)
-    .limit(1)
+    .limit(sa.bindparam("count", type_=sa.Integer))
 )
 _warm_evaluation = (
     sa.select(t.evaluations)
@@ -154,5 +191,5 @@ _warm_evaluation = (
     .order_by(_evaluations.id)
     .limit(1)
 )
-_NEXT_EVALUATION = locked(_next_evaluation, skip_locked=True)
+_NEXT_EVALUATIONS = locked(_next_evaluations, skip_locked=True)
 _WARM_EVALUATION = locked(_warm_evaluation, skip_locked=True)

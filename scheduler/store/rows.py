@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # Back-off after an infrastructure fault: at once the first time, then 1, 2, 4 ... seconds.
 MAX_BACKOFF_SECONDS = 60.0
@@ -69,6 +71,39 @@ def init_uri(sha256: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claimant:
+    """A worker that has nothing to do."""
+
+    worker_id: int
+    claim_id: str  # of this claim: asked again with it, the same is answered
+    warm_parent: int | None = None  # the stage run whose sealed state it still holds in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a worker tells when it has begun."""
+
+    stage_run_id: int
+    attempt: int
+    numerics_class: str
+    start_images: int  # where it went on from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seal:
+    """What a worker tells at a stage's end."""
+
+    stage_run_id: int
+    attempt: int
+    images: int
+    uri: str
+    sha256: str
+    num_bytes: int
+    weights_sha256: str
+    seconds: float  # device seconds of this attempt
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """All that a worker needs to know of what it claimed; plain values, so that it travels."""
 
@@ -107,7 +142,7 @@ class RetryBudget:
     code: int = 1
 
 
-def batches(ids: Sequence[int], size: int = 500) -> Iterator[tuple[int, ...]]:
-    """The ids in their order, so many at a time: a statement takes a limited number of values."""
-    for first in range(0, len(ids), size):
-        yield tuple(ids[first : first + size])
+def batches(rows: Sequence[T], size: int = 500) -> Iterator[tuple[T, ...]]:
+    """The rows in their order, so many at a time: a statement takes a limited number of values."""
+    for first in range(0, len(rows), size):
+        yield tuple(rows[first : first + size])

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import locked
-from scheduler.many import insert_many, is_among
+from scheduler.many import insert_many, is_among, update_many
 from scheduler.states import ACTIVE, ENDED, OPEN_TRIALS, WANTING_SWEEPS, RunState, SweepState, TrialState
 from scheduler.store.rebuilding import parents_that_are_whole
 from scheduler.store.rows import REBUILDING, Demand
@@ -215,19 +215,34 @@ class TreeWrites(Writes):
         return connection.scalars(waiting.order_by(t.stage_runs.c.id)).all()
 
     def _move(
-        self, connection: sa.Connection, now: float, stage_runs: int | Sequence[int], state: RunState, **values: Any
+        self,
+        connection: sa.Connection,
+        now: float,
+        stage_runs: int | Sequence[int],
+        state: RunState,
+        *,
+        each: Sequence[Mapping[str, Any]] = (),
+        **values: Any,
     ) -> None:
-        """Change the state of one or several stage runs, with the event; the trigger refuses illegal moves."""
+        """Change the state of one or several stage runs, with the event; the trigger refuses illegal moves.
+
+        each: what differs between them, one mapping for each stage run.
+        """
         ids = [stage_runs] if isinstance(stage_runs, int) else stage_runs
         if state not in ACTIVE:
             values = {"worker_id": None, "lease_until": None, "images_per_second": None, "preempt": 0, **values}
         values = {"state": state, "ended": now if state in ENDED else None, **values}
         payload = {"error": values["error"]} if values.get("error") is not None else {}
-        if len(ids) == 1:
+        if each:
+            rows = [{**own, "id": run_id} for run_id, own in zip(ids, each, strict=True)]
+            update_many(connection, t.stage_runs, rows, same=values)
+        elif len(ids) == 1:
             update_row(connection, t.stage_runs, ids[0], **values)
-            record_event(connection, now, f"stage_run.{state}", stage_run_id=ids[0], **payload)
         else:
             connection.execute(t.stage_runs.update().where(t.stage_runs.c.id.in_(ids)).values(values))
+        if len(ids) == 1:
+            record_event(connection, now, f"stage_run.{state}", stage_run_id=ids[0], **payload)
+        else:
             record_run_events(connection, now, f"stage_run.{state}", ids, **payload)
         if state in ENDED:
             note_ended_runs(connection, ids)

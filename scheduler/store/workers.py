@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from scheduler import tables as t
 from scheduler.database import locked
 from scheduler.labels import NO_LABELS, Labels
+from scheduler.many import update_many
 from scheduler.states import ACTIVE, Outcome, WorkerState
 from scheduler.store.attempts import AttemptWrites
 from scheduler.store.evaluations import EvaluationWrites
 from scheduler.store.rows import RetryBudget
-from scheduler.store.writes import record_event, update_row
+from scheduler.store.writes import record_event
 
 
 class WorkerWrites(AttemptWrites, EvaluationWrites):
@@ -96,8 +97,10 @@ class WorkerWrites(AttemptWrites, EvaluationWrites):
             self._evaluation_again(connection, now, row, error)
 
 
-def mark_busy(connection: sa.Connection, worker_id: int, doing: Mapping[str, Any]) -> None:
-    update_row(connection, t.workers, worker_id, state=WorkerState.BUSY, doing=dict(doing))
+def mark_busy(connection: sa.Connection, doing: Mapping[int, Mapping[str, Any]]) -> None:
+    """doing: worker id -> what it does now."""
+    rows = [{"id": worker_id, "doing": does} for worker_id, does in doing.items()]
+    update_many(connection, t.workers, rows, same={"state": WorkerState.BUSY})
 
 
 def end_worker_row(connection: sa.Connection, now: float, worker_id: int, state: WorkerState) -> None:

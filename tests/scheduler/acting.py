@@ -1,6 +1,7 @@
 """Doing a worker's writes by hand, so that the scheduler can be tested without training anything."""
 
 import itertools
+from typing import Any
 
 from scheduler.store import Assignment, Store
 
@@ -21,19 +22,22 @@ def start(store: Store, job: Assignment) -> None:
 def finish(store: Store, job: Assignment, *, score: float = 0.5) -> None:
     """Seal a stage run, or hand in an evaluation with this score."""
     if job.kind == "train":
-        store.seal(
-            job.stage_run_id,
-            job.attempt,
-            images=40,
-            uri=f"{job.stage_run_id}/{job.attempt}/40",
-            sha256="s" * 64,
-            num_bytes=1,
-            weights_sha256="w" * 64,
-            seconds=1.0,
-        )
+        store.seal(job.stage_run_id, job.attempt, **sealed(job))
     else:
         metrics = {"score": {"value": score, "low": score, "high": score}}
         store.finish_evaluation(job.evaluation_id, job.attempt, metrics=metrics, score=score, samples={}, seconds=1.0)
+
+
+def sealed(job: Assignment) -> dict[str, Any]:
+    """What a worker tells of a stage run at its end."""
+    return {
+        "images": 40,
+        "uri": f"{job.stage_run_id}/{job.attempt}/40",
+        "sha256": "s" * 64,
+        "num_bytes": 1,
+        "weights_sha256": "w" * 64,
+        "seconds": 1.0,
+    }
 
 
 def work_off(store: Store, worker: int, score=lambda job: 0.5, *, at_most: int = 1000) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from scheduler.dispatching import assignments, may_preempt
+from scheduler.store import claims
 from tests.scheduler.acting import claim
 from tests.scheduler.test_queue import A100, H100, owner, queued  # noqa: F401 - a fixture
 
@@ -30,16 +31,16 @@ def hire(store):
 
 
 @pytest.fixture
-def claims(store, monkeypatch) -> list[int]:
-    """The workers that something was claimed for, in vain or not."""
-    made: list[int] = []
-    claim_really = store.claim
+def looks(monkeypatch) -> list[dict[str, str]]:
+    """The labels of the workers that a stage run was looked for, once for each look at the queue."""
+    made: list[dict[str, str]] = []
+    choose_really = claims.choose_stage_runs
 
-    def counting(worker_id: int, *args, **values):
-        made.append(worker_id)
-        return claim_really(worker_id, *args, **values)
+    def counting(connection, now, labels, *args, **values):
+        made.append(labels)
+        return choose_really(connection, now, labels, *args, **values)
 
-    monkeypatch.setattr(store, "claim", counting)
+    monkeypatch.setattr(claims, "choose_stage_runs", counting)
     return made
 
 
@@ -66,24 +67,24 @@ def test_workers_without_labels_come_first_so_that_the_others_are_left_to_who_wa
     assert given(store, [special, plain]) == {plain.worker_id: "anywhere", special.worker_id: "a"}
 
 
-def test_where_nothing_is_ready_one_of_each_kind_asks(store, hire, claims):
-    idle = [hire(), hire(), hire(A100), hire(), hire(A100)]
-    assert given(store, idle) == {}
-    assert claims == [idle[0].worker_id, idle[2].worker_id]
+def test_where_nothing_is_ready_one_look_for_each_kind_is_enough(store, hire, looks):
+    assert given(store, [hire(), hire(), hire(A100), hire(), hire(A100)]) == {}
+    assert looks == [{}, A100]
 
 
-def test_one_claim_in_vain_is_enough_where_all_are_alike(store, queued, hire, claims):  # noqa: F811
+def test_one_look_in_vain_is_enough_where_all_are_alike(store, queued, hire, looks):  # noqa: F811
     queued("a", "labels: {pool: a100}")
-    idle = [hire() for _ in range(5)]
-    assert given(store, idle) == {}
-    assert claims == [idle[0].worker_id]
+    warm = hire()
+    warm.last_stage_run = 1
+    assert given(store, [*(hire() for _ in range(5)), warm]) == {}
+    assert looks == [{}]
 
 
-def test_no_claim_is_made_before_the_worker_before_has_its_work(store, queued, hire, claims):  # noqa: F811
+def test_many_workers_get_work_in_one_look(store, queued, hire, looks):  # noqa: F811
     queued("s")
-    asked = assignments(store, [hire(), hire()], lease_seconds=10)
-    next(asked)
-    assert len(claims) == 1
+    idle = [hire() for _ in range(6)]
+    assert set(given(store, idle).values()) == {"s"}
+    assert len(looks) <= 2  # the second one in vain
 
 
 def test_the_stage_run_in_memory_is_named_in_the_claim(store, queued, hire):  # noqa: F811

@@ -123,7 +123,7 @@ def test_remaining_work_is_what_the_forecast_says_of_the_stages_to_come(store, s
 
 def test_a_claim_reads_one_row_of_the_index_however_long_the_queue_is(store, queued):
     queued("s")
-    for statement in (queue._STANDINGS, queue._NEXT, queue._NEXT_EVALUATION):
+    for statement in (queue._STANDINGS, queue._NEXT, queue._NEXT_EVALUATIONS):
         sql = re.sub(r"__\[POSTCOMPILE_\w+\]", "'running'", str(statement.compile(store.database.write)))
         with store.database.read.begin() as connection:
             if connection.dialect.name != "sqlite":

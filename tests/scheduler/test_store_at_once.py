@@ -19,10 +19,10 @@ from scheduler import tables as t
 from scheduler.database import locked, open_database, writing
 from scheduler.repeating import repeated
 from scheduler.states import RunState
-from scheduler.store import Assignment, Demand, NewTrial, StaleAttempt, Store
+from scheduler.store import Assignment, Claimant, Demand, NewTrial, Seal, StaleAttempt, Store
 from t2f.errors import UserError
 from tests.postgres_server import PASSWORD
-from tests.scheduler.acting import finish, start
+from tests.scheduler.acting import finish, sealed, start
 from tests.scheduler.invariants import LEASE, TRIALS, assert_rows_agree, come_to_an_end, small_sweep
 
 CLIENTS = 4
@@ -95,12 +95,21 @@ def any_order(client: Store, number: int, seed: int) -> None:
         if job is not None:
             jobs.append(job)
 
+    def claim_for_all() -> None:
+        claimants = [Claimant(worker_id=worker, claim_id=f"{number} {chance.random()}") for worker in workers]
+        jobs.extend(job for job in client.claim_all(claimants, lease_seconds=LEASE) if job is not None)
+
+    def seal_all() -> None:
+        those = [job for job in jobs if job.kind == "train"]
+        client.seal_all([Seal(stage_run_id=job.stage_run_id, attempt=job.attempt, **sealed(job)) for job in those])
+
     def trial() -> reads.Trial:
         return reads.trials(client.database, sweep.id)[chance.randrange(TRIALS)]
 
     acts: list[Callable[[], object]] = [
         claim,
-        claim,
+        claim_for_all,
+        seal_all,
         lambda: jobs and start(client, jobs[-1]),
         lambda: jobs and start(client, jobs[-1]),
         lambda: jobs and finish(client, jobs[-1]),

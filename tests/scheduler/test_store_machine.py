@@ -29,7 +29,7 @@ from scheduler import commands, reads, settling, submitting
 from scheduler import tables as t
 from scheduler.database import open_database
 from scheduler.states import RunState
-from scheduler.store import Assignment, StaleAttempt, Store
+from scheduler.store import Assignment, Claimant, StaleAttempt, Store
 from t2f.errors import UserError
 from tests.scheduler.acting import finish, start
 from tests.scheduler.conftest import Clock, Databases
@@ -100,7 +100,17 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(worker=st.integers(0, 1), begins=st.booleans())
     def claim(self, worker: int, begins: bool) -> None:
         self.claims += 1
-        job = self.store.claim(self.workers[worker], f"c{self.claims}", lease_seconds=LEASE)
+        self.take(self.store.claim(self.workers[worker], f"c{self.claims}", lease_seconds=LEASE), begins)
+
+    @rule(begins=st.booleans())
+    def claim_for_all(self, begins: bool) -> None:
+        self.claims += 1
+        claimants = [Claimant(worker_id=worker, claim_id=f"c{self.claims} {worker}") for worker in self.workers]
+        for job in self.store.claim_all(claimants, lease_seconds=LEASE):
+            self.take(job, begins)
+
+    def take(self, job: Assignment | None, begins: bool) -> None:
+        """What a worker was given, if anything."""
         if job is not None:
             assert job.attempt == self.newest.get(key_of(job), 0) + 1
             assert key_of(job) not in self.live, "leased twice"
