@@ -28,7 +28,7 @@ from scheduler.trial_logs import trial_logs
 from t2f.cli import DEFAULT_HOME
 from t2f.errors import SpecError, UserError
 from t2f.trainfile import Section
-from t2f.yamlfile import parse_yaml, without_lines
+from t2f.yamlfile import parse_lineless
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -116,7 +116,7 @@ class Sweep:
         except (TypeError, ValueError, RecursionError) as error:
             raise SpecError(f"the sweep's mapping cannot be written as a file: {error}; give plain values") from error
         source = "the sweep's mapping"
-        section = Section(without_lines(parse_yaml(text, source=source)), source)
+        section = Section(parse_lineless(text, source=source), source)
         return SweepFile(read_sweep(section, Path(folder)), text)
 
     @staticmethod

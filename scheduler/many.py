@@ -40,7 +40,7 @@ def insert_many(
         )
         return done.all() if returning else []
     last = connection.exec_driver_sql(f"SELECT max(id) FROM {table.name}").scalar() if returning else None
-    connection.exec_driver_sql(_sqlite_insert(table, own, shared, if_new), _tuples(table, rows, same))
+    connection.exec_driver_sql(_sqlite_insert(table, own, shared, if_new), _tuples(table, own, rows, same))
     if not returning:
         return []
     # Nobody else inserts before this transaction ends.
@@ -67,8 +67,7 @@ def update_many(
         statement = _postgres_update(table, own, shared, key)
         connection.exec_driver_sql(statement, (*_plain(table, same), _text(table, rows)))
     else:
-        in_order = [{name: row[name] for name in (*own, *key)} for row in rows]
-        connection.exec_driver_sql(_sqlite_update(table, own, shared, key), _tuples(table, in_order, same))
+        connection.exec_driver_sql(_sqlite_update(table, own, shared, key), _tuples(table, (*own, *key), rows, same))
 
 
 def _is_json(table: sa.Table, name: str) -> bool:
@@ -79,9 +78,11 @@ def _plain(table: sa.Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(json_text(value) if _is_json(table, name) else value for name, value in values.items())
 
 
-def _tuples(table: sa.Table, rows: Sequence[Mapping[str, Any]], same: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    first, texts = _plain(table, same), {name for name in rows[0] if _is_json(table, name)}
-    return [(*first, *[json_text(value) if name in texts else value for name, value in row.items()]) for row in rows]
+def _tuples(
+    table: sa.Table, names: tuple[str, ...], rows: Sequence[Mapping[str, Any]], same: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    first, texts = _plain(table, same), {name for name in names if _is_json(table, name)}
+    return [(*first, *[json_text(row[name]) if name in texts else row[name] for name in names]) for row in rows]
 
 
 def _text(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -130,7 +131,7 @@ def _among_in_postgres(element: _IsAmong, compiler: SQLCompiler, **how: Any) -> 
 
 def is_among(column: sa.Column[Any], ids: Sequence[Any] | None = None) -> sa.ColumnElement[bool]:
     """Whether a column's value is one of many; without `ids` the statement is executed with {"ids": [...]}."""
-    kind = _Ids(sa.Integer() if isinstance(column.type, sa.Integer) else sa.Text())
+    kind = _Ids(column.type if isinstance(column.type, sa.Integer) else sa.Text())
     given = sa.bindparam("ids", type_=kind) if ids is None else sa.bindparam(None, ids, type_=kind)
     return _IsAmong(column, given)
 

@@ -149,8 +149,21 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
 
 
 def parse_value(text: str, *, source: str) -> Any:
-    """One value, as somebody writes it on a command line; mappings in it are plain ones."""
-    return without_lines(parse_yaml(f"value: {text}", source=source)["value"])
+    """One value, as somebody writes it on a command line."""
+    return parse_lineless(f"value: {text}", source=source, within="value")["value"]
+
+
+def parse_lineless(text: str, *, source: str, within: str = "") -> dict[str, Any]:
+    """As `parse_yaml`, of what stands in no file that a person could look at: errors name no line.
+
+    within: the key that the person did not write.
+    """
+    try:
+        return without_lines(parse_yaml(text, source=source))
+    except SpecError as error:
+        said = str(error).removeprefix(source)
+        place = re.match(rf", line \d+(?:: {re.escape(within)}(?=: ))?" if within else r", line \d+", said)
+        raise SpecError(source + said[place.end() if place else 0 :]) from error
 
 
 def without_lines(value: Any) -> Any:

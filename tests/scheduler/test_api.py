@@ -106,6 +106,7 @@ def test_a_mapping_is_read_as_strictly_as_a_file(own_home, tmp_path):  # noqa: F
         (demo_like(nmae="x"), "unknown key 'nmae'; did you mean 'name'"),
         (demo_like(seed=float("nan")), "cannot be written as a file"),
         (demo_like(seed=object()), "cannot be written as a file"),
+        (demo_like(seed=10**20), "^the sweep's mapping: seed: a whole number beyond"),
         (demo_like(name="1e-4/x"), "name = '1e-4/x' is not allowed"),
         ({}, "'stages' is missing|is missing"),
     ):

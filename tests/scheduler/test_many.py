@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.jsontext import JsonText
-from scheduler.many import insert_many, is_among
+from scheduler.many import insert_many, is_among, update_many
 from scheduler.states import TrialState
 
 PARAMETERS = (
@@ -67,6 +67,31 @@ def test_rows_that_are_there_are_left_out_and_new_ones_returned(connection):
     ids = dict(connection.execute(sa.select(t.trials.c.number, t.trials.c.id)).all())
     assert {row.number: row.id for row in added} == {3: ids[3], 4: ids[4]}
     assert len(ids) == 5
+
+
+def test_each_row_is_set_to_its_own(connection):
+    insert_many(connection, t.trials, new_rows(first=0), same=SAME)
+    ids = connection.scalars(sa.select(t.trials.c.id).order_by(t.trials.c.number)).all()
+    changed = [
+        {"id": ids[2], "origin": "random", "parameters": {"a": "%s"}},
+        {"parameters": {}, "origin": "tpe", "id": ids[0]},  # in any order
+    ]
+    update_many(connection, t.trials, changed, same={"ended": 5.5, "attributes": {"x": None}})
+    rows = connection.execute(sa.select(t.trials).order_by(t.trials.c.number)).all()
+    assert [(row.origin, row.ended) for row in rows] == [("tpe", 5.5), ("grid", None), ("random", 5.5)]
+    assert [row.parameters for row in rows] == [{}, PARAMETERS[1], {"a": "%s"}]
+    assert [row.attributes for row in rows] == [{"x": None}, {"n": 1}, {"x": None}]
+    by_number = [{"sweep_id": 1, "number": 1, "state": "running"}, {"state": "failed", "number": 7, "sweep_id": 1}]
+    update_many(connection, t.trials, by_number, same={}, key=("sweep_id", "number"))
+    states = connection.scalars(sa.select(t.trials.c.state).order_by(t.trials.c.number)).all()
+    assert states == ["waiting", "running", "waiting"]
+    update_many(connection, t.trials, [], same={"ended": 1.0})
+
+
+def test_columns_may_come_in_any_order(connection):
+    rows = [dict(reversed(row.items())) if number % 2 else row for number, row in enumerate(new_rows(first=0))]
+    insert_many(connection, t.trials, rows, same=SAME)
+    assert [row.origin for row in rows_of(connection)] == ["grid"] * 3
 
 
 def test_what_a_constraint_refuses_is_refused(connection):

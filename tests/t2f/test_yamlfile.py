@@ -3,7 +3,7 @@
 import pytest
 
 from t2f.errors import SpecError
-from t2f.yamlfile import MAX_BYTES, parse_yaml, read_yaml
+from t2f.yamlfile import MAX_BYTES, parse_value, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,20 @@ def test_strange_values_are_refused_with_their_line(text, place):
     with pytest.raises(SpecError) as caught:
         parse_yaml(text, source="x.yaml")
     assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (".nan", "--set x: nan is not allowed"),
+        ("{a: [1, .inf]}", "--set x: a: inf is not allowed"),
+        ("99999999999999999999", "--set x: a whole number beyond"),
+        ("*x", "--set x: an alias"),
+        ("[1", "--set x: not valid YAML: "),
+    ],
+)
+def test_what_stands_in_no_file_is_refused_without_a_line(value, said):
+    with pytest.raises(SpecError) as caught:
+        parse_value(value, source="--set x")
+    assert str(caught.value).startswith(said)
+    assert "line" not in str(caught.value)
