@@ -35,12 +35,16 @@ def insert_many(
         return []
     own, shared = tuple(rows[0]), tuple(same)
     if connection.dialect.name == "postgresql":
-        done = connection.exec_driver_sql(
-            _postgres_insert(table, own, shared, if_new, returning), (*_plain(table, same), _text(table, rows))
-        )
+        if len(rows) == 1:
+            statement = _insert_one(table, (*shared, *own), True, if_new, returning)
+            (values,) = _tuples(table, own, rows, same)
+        else:
+            statement = _insert_unpacked(table, own, shared, if_new, returning)
+            values = (*_plain(table, same), _text(table, rows))
+        done = connection.exec_driver_sql(statement, values)
         return done.all() if returning else []
     last = connection.exec_driver_sql(f"SELECT max(id) FROM {table.name}").scalar() if returning else None
-    connection.exec_driver_sql(_sqlite_insert(table, own, shared, if_new), _tuples(table, own, rows, same))
+    connection.exec_driver_sql(_insert_one(table, (*shared, *own), False, if_new), _tuples(table, own, rows, same))
     if not returning:
         return []
     # Nobody else inserts before this transaction ends.
@@ -63,30 +67,35 @@ def update_many(
     if not rows:
         return
     own, shared = tuple(name for name in rows[0] if name not in key), tuple(same)
-    if connection.dialect.name == "postgresql":
-        statement = _postgres_update(table, own, shared, key)
+    is_postgres = connection.dialect.name == "postgresql"
+    if is_postgres and len(rows) > 1:
+        statement = _update_unpacked(table, own, shared, key)
         connection.exec_driver_sql(statement, (*_plain(table, same), _text(table, rows)))
     else:
-        connection.exec_driver_sql(_sqlite_update(table, own, shared, key), _tuples(table, (*own, *key), rows, same))
+        values = _tuples(table, (*own, *key), rows, same)
+        statement = _update_one(table, (*shared, *own), key, is_postgres)
+        connection.exec_driver_sql(statement, values[0] if is_postgres else values)
 
 
-def _is_json(table: sa.Table, name: str) -> bool:
-    return isinstance(table.c[name].type, sa.JSON)
+@cache
+def _json_columns(table: sa.Table) -> frozenset[str]:
+    return frozenset(column.name for column in table.c if isinstance(column.type, sa.JSON))
 
 
 def _plain(table: sa.Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(json_text(value) if _is_json(table, name) else value for name, value in values.items())
+    texts = _json_columns(table)
+    return tuple(json_text(value) if name in texts else value for name, value in values.items())
 
 
 def _tuples(
     table: sa.Table, names: tuple[str, ...], rows: Sequence[Mapping[str, Any]], same: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
-    first, texts = _plain(table, same), {name for name in names if _is_json(table, name)}
+    first, texts = _plain(table, same), _json_columns(table).intersection(names)
     return [(*first, *[json_text(row[name]) if name in texts else row[name] for name in names]) for row in rows]
 
 
 def _text(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> str:
-    texts = [name for name in rows[0] if _is_json(table, name)]
+    texts = _json_columns(table).intersection(rows[0])
     return json.dumps([{**row, **{name: json_text(row[name]) for name in texts}} for row in rows] if texts else rows)
 
 
@@ -137,47 +146,58 @@ def is_among(column: sa.Column[Any], ids: Sequence[Any] | None = None) -> sa.Col
 
 
 @cache
-def _sqlite_insert(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_new: bool) -> str:
-    names = (*shared, *own)
-    marks = ", ".join("?" * len(names))
-    conflict = " ON CONFLICT DO NOTHING" if if_new else ""
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}){conflict}"
+def _insert_one(
+    table: sa.Table, names: tuple[str, ...], is_postgres: bool, if_new: bool, returning: tuple[str, ...] = ()
+) -> str:
+    given = ", ".join(_cast(table, name, "%s") if is_postgres else "?" for name in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({given}){_ending(if_new, returning)}"
 
 
 @cache
-def _sqlite_update(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], key: tuple[str, ...]) -> str:
-    values = ", ".join(f"{name} = ?" for name in (*shared, *own))
-    return f"UPDATE {table.name} SET {values} WHERE {' AND '.join(f'{name} = ?' for name in key)}"
+def _update_one(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...], is_postgres: bool) -> str:
+    def equals(name: str) -> str:
+        return f"{name} = {_cast(table, name, '%s') if is_postgres else '?'}"
+
+    return f"UPDATE {table.name} SET {', '.join(map(equals, names))} WHERE {' AND '.join(map(equals, key))}"
 
 
 @cache
-def _postgres_insert(
+def _insert_unpacked(
     table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], if_new: bool, returning: tuple[str, ...]
 ) -> str:
     given = [_cast(table, name, "%s") for name in shared] + [_cast(table, name, f"r.{name}") for name in own]
-    conflict = " ON CONFLICT DO NOTHING" if if_new else ""
-    wanted = f" RETURNING {', '.join(returning)}" if returning else ""
     return (
         f"INSERT INTO {table.name} ({', '.join((*shared, *own))}) SELECT {', '.join(given)} "
-        f"FROM {_unpacked(table, own)}{conflict}{wanted}"
+        f"FROM {_unpacked(table, own)}{_ending(if_new, returning)}"
     )
 
 
 @cache
-def _postgres_update(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], key: tuple[str, ...]) -> str:
+def _update_unpacked(table: sa.Table, own: tuple[str, ...], shared: tuple[str, ...], key: tuple[str, ...]) -> str:
     values = [f"{name} = {_cast(table, name, '%s')}" for name in shared]
     values += [f"{name} = {_cast(table, name, f'r.{name}')}" for name in own]
     which = " AND ".join(f"{table.name}.{name} = r.{name}" for name in key)
     return f"UPDATE {table.name} SET {', '.join(values)} FROM {_unpacked(table, (*own, *key))} WHERE {which}"
 
 
+def _ending(if_new: bool, returning: tuple[str, ...]) -> str:
+    conflict = " ON CONFLICT DO NOTHING" if if_new else ""
+    return f"{conflict} RETURNING {', '.join(returning)}" if returning else conflict
+
+
 def _cast(table: sa.Table, name: str, value: str) -> str:
-    return f"CAST({value} AS {table.c[name].type.compile(_DIALECT)})"
+    return f"CAST({value} AS {_kind(table, name)})"
+
+
+def _kind(table: sa.Table, name: str) -> str:
+    return table.c[name].type.compile(_DIALECT)
 
 
 def _unpacked(table: sa.Table, names: tuple[str, ...]) -> str:
     """The rows of the last parameter; a JSON column comes as a text, which is kept as it was written."""
-    kinds = [f"{name} {'TEXT' if _is_json(table, name) else table.c[name].type.compile(_DIALECT)}" for name in names]
+    kinds = [
+        f"{name} {'TEXT' if name in _json_columns(table) else table.c[name].type.compile(_DIALECT)}" for name in names
+    ]
     return f"json_to_recordset(CAST(%s AS json)) AS r({', '.join(kinds)})"
 
 

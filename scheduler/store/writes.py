@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database, locked, writing
-from scheduler.many import is_among
+from scheduler.many import insert_many, is_among
 from scheduler.repeating import repeated
 from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.outbox import HOOKED, note_for_hooks
@@ -85,10 +85,10 @@ def record_event(
     **payload: Any,
 ) -> None:
     """Write an event, and its entry in the outbox where hooks may wait for it."""
-    event = {"at": now, "kind": kind, "sweep_id": sweep_id, "trial_id": trial_id, "stage_run_id": stage_run_id}
-    event["payload"] = {name: value for name, value in payload.items() if value is not None}
-    connection.execute(_EVENT, event)
-    note_for_hooks(connection, now, kind, sweep_id=sweep_id, trial_id=trial_id, payload=event["payload"])
+    of = {"sweep_id": sweep_id, "trial_id": trial_id, "stage_run_id": stage_run_id}
+    said = {name: value for name, value in payload.items() if value is not None}
+    insert_many(connection, t.events, [of], same={"at": now, "kind": kind, "payload": said})
+    note_for_hooks(connection, now, kind, sweep_id=sweep_id, trial_id=trial_id, payload=said)
 
 
 def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values: Any) -> None:
@@ -111,9 +111,6 @@ def _by_ids(table: sa.Table) -> sa.Select:
 def _update_by_id(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
     values = {name: sa.bindparam(f"new_{name}") for name in names}
     return table.update().where(table.c.id == sa.bindparam("row_id")).values(values)
-
-
-_EVENT = t.events.insert().inline()  # nobody asks for its id
 
 
 def record_run_events(
