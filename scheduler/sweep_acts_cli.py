@@ -92,7 +92,9 @@ def sweep_edit(
         console.print(f"{word}: {before} -> {after}")
     would = "would be " if dry_run else ""
     if edit.new_trials:
-        console.print(f"{edit.new_trials} trials {'would be' if dry_run else 'are'} added")
+        one = edit.new_trials == 1
+        added = "would be" if dry_run else "is" if one else "are"
+        console.print(f"{edit.new_trials} trial{'' if one else 's'} {added} added")
     if edit.goes_on:
         console.print(f"{name}: {would}open again")
 
