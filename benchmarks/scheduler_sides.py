@@ -25,6 +25,7 @@ from scheduler.store import Assignment, Claimant, Seal, Start, Store
 from scheduler.sweepfile import Budget, EarlyTermination, ResolvedSweep
 from t2f.probe import EvaluationSpec
 from t2f.spec import StagePlan
+from tests.scheduler.acting import sealed
 
 
 def sweep(trials: int) -> ResolvedSweep:
@@ -93,18 +94,6 @@ def claim(url: str, count: int) -> dict[str, Any]:
 
 def seal(store: Store, job: Assignment) -> None:
     store.seal(job.stage_run_id, job.attempt, **sealed(job))
-
-
-def sealed(job: Assignment) -> dict[str, Any]:
-    """What a worker tells of it."""
-    return {
-        "images": 40,
-        "uri": f"{job.stage_run_id}/{job.attempt}/40",
-        "sha256": "s" * 64,
-        "num_bytes": 1,
-        "weights_sha256": "w" * 64,
-        "seconds": 0.0,
-    }
 
 
 def claim_in_batches(url: str, count: int, size: int, processes: int) -> dict[str, float]:

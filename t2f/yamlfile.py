@@ -159,18 +159,18 @@ def parse_lineless(text: str, *, source: str, within: str = "") -> dict[str, Any
     within: the key that the person did not write.
     """
     try:
-        return without_lines(parse_yaml(text, source=source))
+        return _without_lines(parse_yaml(text, source=source))
     except SpecError as error:
         said = str(error).removeprefix(source)
         place = re.match(rf", line \d+(?:: {re.escape(within)}(?=: ))?" if within else r", line \d+", said)
         raise SpecError(source + said[place.end() if place else 0 :]) from error
 
 
-def without_lines(value: Any) -> Any:
+def _without_lines(value: Any) -> Any:
     """The same with plain mappings: of what stands in no file that a person could look at."""
     if isinstance(value, dict):
-        return {key: without_lines(inner) for key, inner in value.items()}
-    return [without_lines(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _without_lines(inner) for key, inner in value.items()}
+    return [_without_lines(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _refuse_strange(value: Any, source: str, line: int, path: Sequence[str]) -> None:

@@ -19,7 +19,6 @@ from scheduler.store.writes import (
     record_event,
     record_run_events,
     record_trial_events,
-    update_row,
 )
 from t2f.spec import RESOLUTIONS
 
@@ -233,17 +232,9 @@ class TreeWrites(Writes):
             values = {"worker_id": None, "lease_until": None, "images_per_second": None, "preempt": 0, **values}
         values = {"state": state, "ended": now if state in ENDED else None, **values}
         payload = {"error": values["error"]} if values.get("error") is not None else {}
-        if each:
-            rows = [{**own, "id": run_id} for run_id, own in zip(ids, each, strict=True)]
-            update_many(connection, t.stage_runs, rows, same=values)
-        elif len(ids) == 1:
-            update_row(connection, t.stage_runs, ids[0], **values)
-        else:
-            connection.execute(t.stage_runs.update().where(t.stage_runs.c.id.in_(ids)).values(values))
-        if len(ids) == 1:
-            record_event(connection, now, f"stage_run.{state}", stage_run_id=ids[0], **payload)
-        else:
-            record_run_events(connection, now, f"stage_run.{state}", ids, **payload)
+        rows = [{**own, "id": run_id} for run_id, own in zip(ids, each or [{}] * len(ids), strict=True)]
+        update_many(connection, t.stage_runs, rows, same=values)
+        record_run_events(connection, now, f"stage_run.{state}", ids, **payload)
         if state in ENDED:
             note_ended_runs(connection, ids)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.database import Database, locked, writing
-from scheduler.many import insert_many, is_among
+from scheduler.many import insert_many, is_among, update_many
 from scheduler.repeating import repeated
 from scheduler.states import ACTIVE, OPEN_SWEEPS, RunState
 from scheduler.store.outbox import HOOKED, note_for_hooks
@@ -93,8 +93,7 @@ def record_event(
 
 def update_row(connection: sa.Connection, table: sa.Table, row_id: int, **values: Any) -> None:
     """Set these columns of one row."""
-    params = {f"new_{name}": value for name, value in values.items()}
-    connection.execute(_update_by_id(table, tuple(values)), {"row_id": row_id, **params})
+    update_many(connection, table, [{"id": row_id}], same=values)
 
 
 # Making a statement takes longer than running it on SQLite, so those of every claim and beat are made once.
@@ -107,19 +106,12 @@ def _by_ids(table: sa.Table) -> sa.Select:
     return locked(sa.select(*plain).where(is_among(table.c.id)).order_by(table.c.id))
 
 
-@cache
-def _update_by_id(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
-    values = {name: sa.bindparam(f"new_{name}") for name in names}
-    return table.update().where(table.c.id == sa.bindparam("row_id")).values(values)
-
-
 def record_run_events(
     connection: sa.Connection, now: float, kind: str, stage_run_ids: Sequence[int], **payload: Any
 ) -> None:
     """One event of a kind for each of these stage runs."""
-    if stage_run_ids:
-        which = {"at": now, "kind": kind, "payload": payload, "ids": stage_run_ids}
-        connection.execute(_RUN_EVENTS, which)
+    rows = [{"stage_run_id": run_id} for run_id in sorted(set(stage_run_ids))]
+    insert_many(connection, t.events, rows, same={"at": now, "kind": kind, "payload": payload})
 
 
 def record_trial_events(
@@ -134,10 +126,6 @@ def record_trial_events(
 
 
 _event = [sa.bindparam(name, type_=t.events.c[name].type) for name in ("at", "kind", "payload")]
-_RUN_EVENTS = t.events.insert().from_select(
-    ["at", "kind", "payload", "stage_run_id"],
-    sa.select(*_event, t.stage_runs.c.id).where(is_among(t.stage_runs.c.id)).order_by(t.stage_runs.c.id),
-)
 _TRIAL_EVENTS = t.events.insert().from_select(
     ["at", "kind", "payload", "sweep_id", "trial_id"],
     sa.select(*_event, t.trials.c.sweep_id, t.trials.c.id).where(is_among(t.trials.c.id)).order_by(t.trials.c.id),
