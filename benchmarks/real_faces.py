@@ -5,8 +5,9 @@
     python -m benchmarks.real_faces t2f-home/data/faces --presets modern     one alone, to run both side by side
     python -m benchmarks.real_faces --quick                                  ten steps on demo faces, under a minute
 
-Each training has one thread and bf16, and goes on where it was when the command is given again; once both are trained,
-it only tells. The clock is the process's CPU time; a preset's own plan is drawn out to it.
+Each training has one thread and bf16 (`--precision fp32` where the processor has none), and goes on where it was when
+the command is given again; once both are trained, it only tells. The clock is the process's CPU time; a preset's own
+plan is drawn out to it.
 
 1,000 faces are drawn for captions that no training saw, and compared with 1,000 photographs of the training split
 (held-out ones are too few for a distance): the SWD, the distance of colours, both beside photographs against other
@@ -205,7 +206,7 @@ def main() -> None:
     for preset in options.presets:
         values = {**PRESETS[preset], "compute.precision": options.precision}
         recipe = recipe_of(values, options.resolution, preset=preset)
-        folder = options.cache / f"{preset}-{options.minutes:g}-{options.resolution}-{data.key[:8]}"
+        folder = options.cache / f"{preset}-{options.precision}-{options.minutes:g}-{options.resolution}-{data.key[:8]}"
         if options.quick:
             images = tuple(QUICK_STEPS * batch for batch in recipe.batch)
         else:
