@@ -22,6 +22,7 @@ from scheduler.collecting import CollectorThread
 from scheduler.database import Database, is_full
 from scheduler.delivering import HookThreads
 from scheduler.dispatching import assignments, may_preempt
+from scheduler.fair_share import FairShare
 from scheduler.home import Home
 from scheduler.models import make_model_bundle
 from scheduler.postgres import passes_by_itself
@@ -85,6 +86,7 @@ class Runner:
         self._ended: list[Ended] = []  # that are not yet written
         self._held_up: str | None = None  # why no work is given out
         self._collector = CollectorThread(self._home, store)
+        self._fair_share = FairShare(store)
 
     def run(self, *, should_stop: Callable[[], bool]) -> None:
         while True:
@@ -124,6 +126,7 @@ class Runner:
             self._dispatch()
             if has_chores:
                 self._preempt()
+        self._fair_share.turn()
         self._collector.turn()
         self._hooks.spread()
 
@@ -134,7 +137,7 @@ class Runner:
             return False
         self._next_chores = time.monotonic() + CHORE_SECONDS
         if term != self._term:
-            self._term, self._held_up = term, None
+            self._term, self._held_up, self._fair_share = term, None, FairShare(self._store)
             self._bury_the_dead()
         return True
 

@@ -49,6 +49,7 @@ sweeps = Table(
     Column("ended", Float),
     Column("unused_rungs", JSON),  # px -> the rank correlation for which a rung is not used any more
     Column("share", Float, nullable=False, server_default="1"),  # weight in the fair share between sweeps
+    Column("credit", Float, nullable=False, server_default="0"),  # device seconds that its fair share was short of
     Column("max_workers", Integer),  # most stage runs of it at once; null: no limit
     Column("spent", Text),  # which budget is spent; null: none
     Column("labels", JSON, nullable=False, server_default="{}"),  # that a worker must have to train for it

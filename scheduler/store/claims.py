@@ -204,6 +204,13 @@ class ClaimWrites(TreeWrites):
             data_key=run.spec["data_key"],
         )
 
+    def add_credit(self, seconds: Mapping[int, float]) -> None:
+        """Sweep id -> device seconds that it had too little for its share; below 0: too much (`fair_share.py`)."""
+        with self._transaction() as (connection, _):
+            for sweep_id in sorted(seconds):  # in this order, as all lock sweeps
+                row = t.sweeps.update().where(t.sweeps.c.id == sweep_id)
+                connection.execute(row.values(credit=t.sweeps.c.credit + seconds[sweep_id]))
+
 
 def _choosing_together(claimants: Sequence[Claimant]) -> Iterator[Sequence[Claimant]]:
     """Workers with the same labels: each that has a parent in memory by itself, then all the others."""

@@ -55,7 +55,7 @@ def order(ready: Sequence[tuple[Standing, int]], idle: Sequence[Labels], running
     workers that have nothing to do. These, and the workers that were ordered free, are taken as the queue's order has
     it; for what is left over the stage run of the lowest priority leaves.
     """
-    left = {one.sweep_id: count for one, count in ready if one.may_run_more}
+    left = {one.sweep_id: count for one, count in ready if one.wants_more}
     waiting = [one for one, _ in ready if left.get(one.sweep_id)]
     for labels in (*idle, *(one.labels for one in running if one.ordered)):
         turn = fairest([one for one in waiting if left[one.sweep_id]], labels)
@@ -78,7 +78,7 @@ class PreemptWrites(TreeWrites):
         The order goes out with its next beat; it goes on later from the checkpoint that it leaves with.
         """
         with self._transaction() as (connection, now):
-            able = [one for one in standings(connection, now) if one.may_run_more]
+            able = [one for one in standings(connection, now) if one.wants_more]
             if not able:
                 return None
             running = _running(connection, now)

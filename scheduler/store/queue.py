@@ -2,10 +2,10 @@
 
 1. Evaluations, since rungs wait for them.
 2. Stage runs of the highest priority.
-3. Of those, the sweep whose running stage runs hold the least of the devices for its `resources.share`; a sweep with
-   `resources.max_workers` stage runs running is passed over, and so is one that wants a label (`resources.labels`)
-   which the worker does not have. A stage run that several sweeps want counts for the one whose unpaused demand came
-   first. Evaluations go to any worker.
+3. Of those, the sweep whose running stage runs hold the least of the devices for its `resources.share`, what it had too
+   little of them so far, or too much, counted in (`scheduler.fair_share`); a sweep with `resources.max_workers` stage
+   runs running is passed over, and so is one that wants a label (`resources.labels`) which the worker does not have. A
+   stage run that several sweeps want counts for the one whose unpaused demand came first. Evaluations go to any worker.
 4. The child of the stage run that the worker still holds in memory.
 5. The longest way still to go, by forecast: what decides when the sweep ends.
 6. The oldest.
@@ -23,6 +23,8 @@ from scheduler.labels import Labels, serves
 from scheduler.many import is_among
 from scheduler.states import ACTIVE, RunState, SweepState
 
+CREDIT_SECONDS = 1.0  # of one device: with a credit of so many device seconds a sweep counts as if it held one less
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -30,22 +32,31 @@ class Standing:
 
     sweep_id: int
     share: float  # its weight
+    credit: float = 0.0  # device seconds that it had too little for its share so far; below 0: too much
     max_workers: int | None
-    priority: int  # of its most urgent ready stage run
+    priority: int | None  # of its most urgent ready stage run; None: nothing is ready
     running: int  # stage runs
     devices: float  # that these hold
     labels: Labels = field(default_factory=dict)  # that it wants of a worker
 
     @property
-    def may_run_more(self) -> bool:
-        return self.max_workers is None or self.running < self.max_workers
+    def wants_more(self) -> bool:
+        return self.priority is not None and (self.max_workers is None or self.running < self.max_workers)
 
 
-def fairest(standings: Sequence[Standing], labels: Labels) -> Standing | None:
-    """Whose turn it is on a worker with these labels: the highest priority, then the least of the devices for its
-    share, then the oldest sweep."""
-    able = [standing for standing in standings if standing.may_run_more and serves(labels, standing.labels)]
-    return min(able, key=lambda one: (-one.priority, one.devices / one.share, one.sweep_id), default=None)
+def fairest(standings: Sequence[Standing], labels: Labels, device: float = 1.0) -> Standing | None:
+    """Whose turn it is on a worker with these labels that holds so much of a device.
+
+    The highest priority, then the least of the devices for its share, then the oldest sweep. Where a sweep has had too
+    little so far, it counts as if it held up to this worker less, and up to this worker more where it has had too much:
+    so the devices are shared out as the shares say at any time, and what cannot be divided is shared out over time.
+    """
+
+    def held(one: Standing) -> float:
+        return (one.devices - min(max(one.credit / CREDIT_SECONDS, -device), device)) / one.share
+
+    able = [standing for standing in standings if standing.wants_more and serves(labels, standing.labels)]
+    return min(able, key=lambda one: (-one.priority, held(one), one.sweep_id), default=None)
 
 
 def turns(standings: Sequence[Standing], labels: Labels, shares: Sequence[float]) -> list[Standing]:
@@ -53,7 +64,7 @@ def turns(standings: Sequence[Standing], labels: Labels, shares: Sequence[float]
     ones get work, and each counts for the next."""
     left, found = {one.sweep_id: one for one in standings}, []
     for share in shares:
-        turn = fairest(list(left.values()), labels)
+        turn = fairest(list(left.values()), labels, share)
         if turn is None:
             break
         found.append(turn)
@@ -95,11 +106,12 @@ def choose_stage_runs(
 
 
 def standings(connection: sa.Connection, now: float) -> list[Standing]:
-    """The sweeps that have something ready, and are running or finish what they began."""
+    """The sweeps that are running or finish what they began."""
     return [
         Standing(
             sweep_id=row.id,
             share=row.share,
+            credit=row.credit,
             max_workers=row.max_workers,
             priority=row.priority,
             running=row.running,
@@ -107,7 +119,6 @@ def standings(connection: sa.Connection, now: float) -> list[Standing]:
             labels=row.labels,
         )
         for row in connection.execute(_STANDINGS, {"now": now})
-        if row.priority is not None
     ]
 
 
@@ -135,6 +146,7 @@ _is_ready = sa.and_(_runs.state == _ready, _runs.ready_at <= _now)
 _STANDINGS = sa.select(
     t.sweeps.c.id,
     t.sweeps.c.share,
+    t.sweeps.c.credit,
     t.sweeps.c.max_workers,
     t.sweeps.c.labels,
     sa.select(_runs.priority)

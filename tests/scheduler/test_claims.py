@@ -47,6 +47,7 @@ def situation(store: Store, resolved: Callable[[str], Any], seed: int) -> list[C
         if job is not None and chance.random() < 0.7:
             start(store, job)
             finish(store, job)
+    store.add_credit({sweep.id: chance.uniform(-2, 2) for sweep in reads.open_sweeps(store.database)})
     for sweep in reads.open_sweeps(store.database):
         settling.settle(store, sweep)  # asks for evaluations, and for the next stages
     return [Claimant(worker_id=worker, claim_id=f"claim of {worker}") for worker in idle]
