@@ -136,7 +136,7 @@ def generations(policy: Growing, resolutions: Sequence[int], max_trials: int | N
     for resolution in resolutions[:-1]:
         born = 0
         if resolution >= policy.min_stage:
-            places = [Entry(stage_run_id=place, first_trial=place, value=0.0) for place in range(alive)]
+            places = [Entry(stage_run_id=place, key="", value=0.0) for place in range(alive)]
             ways = next_generation(policy, places).values()
             wanted = sum(max(0, count - 1) for count in ways)
             born = int(min(wanted, left))

@@ -90,7 +90,6 @@ def _entry(rows: Rows, run: StageRun, trials: Sequence[Trial]) -> Entry:
     return Entry(
         stage_run_id=run.id,
         key=run.key,
-        first_trial=min(trial.number for trial in trials),
         value=value,
         is_out=run.state in BROKEN
         or has_failed

@@ -73,9 +73,8 @@ class Entry:
     """One stage run at a rung. `value` is the metric turned so that more is better; None while it is not known."""
 
     stage_run_id: int
-    first_trial: int  # the lowest number among the trials on it
+    key: str  # of the stage run
     value: float | None
-    key: str = ""  # of the stage run
     is_out: bool = False  # failed, diverged or canceled: it never goes on
     is_open: bool = True  # a trial on it waits for the decision
     has_gone_on: bool = False  # a trial on it has been promoted
@@ -151,9 +150,12 @@ def _split(ranked: Sequence[Entry], chosen: set[int]) -> Decision:
 
 
 def rank_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Those that can be chosen, the best first; equal ones by trial number."""
+    """Those that can be chosen, the best first; equal ones by their stage run's key, a hash, so as if drawn by chance.
+
+    By trial number a grid's first values, and a sampler's first guesses, would win wherever a rung tells nothing.
+    """
     known = [entry for entry in entries if entry.value is not None and not entry.is_out]
-    return sorted(known, key=lambda entry: (-entry.value, entry.first_trial))
+    return sorted(known, key=lambda entry: (-entry.value, entry.key))
 
 
 def _decide_by_median(ranked: Sequence[Entry]) -> Decision:

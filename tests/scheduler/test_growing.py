@@ -51,7 +51,7 @@ def quality(stage: dict) -> float:
 
 
 def places(count: int) -> list[Entry]:
-    return [Entry(stage_run_id=n, first_trial=n, value=-float(n)) for n in range(count)]
+    return [Entry(stage_run_id=n, key="", value=-float(n)) for n in range(count)]
 
 
 def test_a_beam_keeps_the_best_and_each_goes_on_in_several_ways():

@@ -21,7 +21,7 @@ PLAN = (4, 8, 16, 32)
 
 def entries(scores=SCORES, **out: bool) -> list[Entry]:
     return [
-        Entry(stage_run_id=10 + n, first_trial=n, value=score, key=f"k{n}", is_out=out.get(f"t{n}", False))
+        Entry(stage_run_id=10 + n, value=score, key=f"k{n}", is_out=out.get(f"t{n}", False))
         for n, score in enumerate(scores)
     ]
 
@@ -83,12 +83,16 @@ def test_asha_promotes_one_at_least_in_the_end():
 def test_asha_never_takes_a_promotion_back():
     early = [*entries((0.1, 0.2, 0.3)), *entries((0.9, 0.8, 0.7, 0.6))]
     early = [
-        Entry(stage_run_id=n, first_trial=n, value=one.value, has_gone_on=one.value == 0.3)
-        for n, one in enumerate(early)
+        Entry(stage_run_id=n, key=f"k{n}", value=one.value, has_gone_on=one.value == 0.3) for n, one in enumerate(early)
     ]
     decision = decide(ASHA, early, complete=True)
     assert decision.promoted == (3, 4, 2)
     assert set(decision.pruned) == {0, 1, 5, 6}
+
+
+def test_of_equal_values_the_keys_decide_and_not_who_came_first():
+    equal = [Entry(stage_run_id=n, key=key, value=0.0) for n, key in enumerate(("c1", "9f", "a7", "04", "b2"))]
+    assert decide(HALVING, equal, complete=True).promoted == (3, 1)
 
 
 numbers = st.lists(st.integers(0, 20) | st.none(), max_size=14)
@@ -103,7 +107,7 @@ def test_decisions_equal_a_reference_that_counts_who_is_better(values, complete,
 
     def better(run_id: int) -> int:
         me = known[run_id]
-        return sum((-o.value, o.first_trial) < (-me.value, me.first_trial) for o in known.values())
+        return sum((-o.value, o.key) < (-me.value, me.key) for o in known.values())
 
     if kind == "halving":
         goes = {run_id for run_id in known if settled and better(run_id) < math.ceil(len(known) / eta)}
@@ -163,7 +167,6 @@ def test_controls_that_go_on_already_are_not_chosen_again():
     marked = [
         Entry(
             stage_run_id=one.stage_run_id,
-            first_trial=one.first_trial,
             value=one.value,
             key=one.key,
             is_control=one.stage_run_id in first,
