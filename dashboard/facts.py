@@ -399,11 +399,13 @@ def told_of(row: Row) -> Mapping[str, float] | None:
 
 
 def sharing(rows: SweepRows) -> Sharing:
+    others = {run_id for run_id, row in rows.run_rows.items() if row.sweep_id not in (None, rows.sweep.id)}
     return Sharing(
         wanted=sum(len(path) for path in rows.paths.values()),
         stage_runs=len(rows.runs),
-        seconds_trained=sum(run.seconds for run in rows.runs.values()),
-        seconds_saved=sum(run.seconds * (len(run.trials) - 1) for run in rows.runs.values()),
+        of_others=len(others),
+        seconds_trained=sum(run.seconds for run in rows.runs.values() if run.id not in others),
+        seconds_saved=sum(run.seconds * (len(run.trials) - (run.id not in others)) for run in rows.runs.values()),
     )
 
 

@@ -140,12 +140,13 @@ class Sharing(Facts):
 
     wanted: int = Field(description="stages on the paths of all trials")
     stage_runs: int = Field(description="stage runs that they come down to")
-    seconds_trained: float
-    seconds_saved: float = Field(description="device seconds that the sharing trials would have spent once more")
+    of_others: int = Field(description="of these, stage runs that another sweep bears the cost of")
+    seconds_trained: float = Field(description="device seconds of the others")
+    seconds_saved: float = Field(description="device seconds that its trials would have spent besides without sharing")
 
     @property
     def saved(self) -> int:
-        return self.wanted - self.stage_runs
+        return self.wanted - self.stage_runs + self.of_others
 
 
 class Sweep(SweepSummary):

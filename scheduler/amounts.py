@@ -5,6 +5,11 @@ def hours_text(seconds: float | None) -> str:
     return "unknown" if seconds is None else f"{seconds / 3600:.3g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 trial", "2,000 trials": nouns with a regular plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def bytes_text(count: float | None) -> str:
     if count is None:
         return "unknown"

@@ -215,7 +215,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
         raise UserError(f"the sweep ended as {sweep.state} without a model; see {dashboard}/sweeps/{name}")
     picture = settings.out / "faces.png"
     draw_sentences(home.files / model.uri, SENTENCES, picture)
-    progress, ranking = reads.progress(database, sweep), reads.ranking(database, sweep)
+    progress, ranking = reads.counts(database, sweep), reads.ranking(database, sweep)
     best = place_of(ranking, model.trial_id)
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
     run = next(run for run in path if run.id == model.stage_run_id)

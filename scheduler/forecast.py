@@ -80,6 +80,7 @@ class StageForecast:
 
     resolution: int
     stage_runs: int
+    here: int  # of these, in the home already, for other sweeps: they cost nothing more
     seconds_per_1000_images: float | None
     attempts: int  # that this was learned from
     same_settings: bool
@@ -165,11 +166,13 @@ def forecast(
     stages: Sequence[StageSpec],
     stage_runs: Mapping[int, int],
     *,
+    here: Mapping[int, int] | None = None,
     labels: Labels = NO_LABELS,
 ) -> Forecast:
     """What these distinct stage runs (resolution -> number) will take on the workers that are alive now.
 
-    stages: of a typical trial, whose settings decide which attempts are like it. labels: that a worker must have.
+    stages: of a typical trial, whose settings decide which attempts are like it. here: resolution -> those among the
+    stage runs that need no training. labels: that a worker must have.
     """
     workers = [] if database is None else _devices_of_workers(database, labels)
     attempts = [] if database is None else measured(database)
@@ -179,25 +182,28 @@ def forecast(
     device = next(iter((present or known).most_common(1)), (None, 0))[0]
     like = {stage.resolution: dear_settings(stage.to_json()) for stage in stages}
     learned = speeds([one for one in attempts if one.device == device], like)
-    found = []
+    found, path = [], 0.0
     for resolution, images in zip(plan.resolutions, plan.images, strict=True):
         count, speed = stage_runs.get(resolution, 0), learned.by_resolution.get(resolution)
+        new = count - (here or {}).get(resolution, 0)
+        if speed is not None and new:
+            path += images * speed.seconds_per_image
         found.append(
             StageForecast(
                 resolution=resolution,
                 stage_runs=count,
+                here=count - new,
                 seconds_per_1000_images=None if speed is None else 1000 * speed.seconds_per_image,
                 attempts=0 if speed is None else speed.attempts,
                 same_settings=speed is not None and speed.same_settings,
-                device_seconds=None if speed is None else count * images * speed.seconds_per_image,
-                checkpoint_bytes=None if speed is None else count * speed.bytes_per_checkpoint,
+                device_seconds=_cost(new, None if speed is None else images * speed.seconds_per_image),
+                checkpoint_bytes=_cost(new, None if speed is None else speed.bytes_per_checkpoint),
             )
         )
     device_seconds = _total([one.device_seconds for one in found])
     wall = None
     if device_seconds is not None and workers:
         # No number of workers trains one path faster than its stages one after another.
-        path = sum(one.device_seconds / one.stage_runs for one in found if one.stage_runs)
         wall = max(device_seconds / len(workers), path)
     return Forecast(
         device=device,
@@ -214,6 +220,11 @@ def _devices_of_workers(database: Database, labels: Labels) -> list[str]:
     alive = sa.select(t.workers.c.device, t.workers.c.labels).where(t.workers.c.ended.is_(None))
     with database.read.begin() as connection:
         return [worker.device for worker in connection.execute(alive) if serves(worker.labels, labels)]
+
+
+def _cost(count: int, each: float | None) -> float | None:
+    """What so many cost; nothing costs nothing, even where the cost of one is unknown."""
+    return 0.0 if count == 0 else None if each is None else count * each
 
 
 def _total(values: Sequence[float | None]) -> float | None:

@@ -484,19 +484,8 @@ class Progress:
     paths: Mapping[int, Sequence[int]]  # trial id -> its stage runs' ids
 
     @property
-    def trained(self) -> int:
-        return sum(run.state == RunState.DONE for run in self.stage_runs)
-
-    @property
     def active(self) -> list[StageRun]:
         return [run for run in self.stage_runs if run.state in ACTIVE]
-
-    @property
-    def saved_by_sharing(self) -> int:
-        """Stage runs that trials would have trained once more if they did not share."""
-        done = {run.id for run in self.stage_runs if run.state == RunState.DONE}
-        wanted = sum(run_id in done for path in self.paths.values() for run_id in path)
-        return wanted - len(done)
 
 
 def progress(database: Database, of: Sweep) -> Progress:
@@ -523,16 +512,25 @@ class Counts:
     """A sweep in a few numbers; they cost the same however large its stage runs are."""
 
     trials: Mapping[TrialState, int]
-    trained: int  # distinct stage runs
-    saved_by_sharing: int  # stage runs that trials would have trained once more if they did not share
+    trained: int  # distinct stage runs, for this sweep
+    of_others: int  # distinct stage runs that another sweep bears the cost of
+    saved_by_sharing: int  # stage runs that its trials would have trained besides if they shared none
 
 
 def counts(database: Database, of: Sweep) -> Counts:
+    run_id, is_own = t.demands.c.stage_run_id, t.stage_runs.c.sweep_id == of.id
     done = (
-        sa.select(sa.func.count(), sa.func.count(sa.distinct(t.demands.c.stage_run_id)))
+        sa.select(
+            sa.func.count(), sa.func.count(run_id.distinct()), sa.func.count(sa.case((is_own, run_id)).distinct())
+        )
         .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
         .where(t.demands.c.sweep_id == of.id, t.stage_runs.c.state == RunState.DONE)
     )
     with database.read.begin() as connection:
-        wanted, trained = connection.execute(done).one()
-    return Counts(trials=trial_counts(database, of.id), trained=trained, saved_by_sharing=wanted - trained)
+        wanted, distinct, trained = connection.execute(done).one()
+    return Counts(
+        trials=trial_counts(database, of.id),
+        trained=trained,
+        of_others=distinct - trained,
+        saved_by_sharing=wanted - trained,
+    )

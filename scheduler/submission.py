@@ -60,8 +60,9 @@ def submit_spec(
         warm = (len(rows), results)
     init = open_init(spec, resolved, data, place)
     if dry_run:
-        submitting.require_after(submitting.existing_database(place), resolved)
-        tree = submitting.stage_tree(resolved, submitting.expected_trials(resolved))
+        database = submitting.existing_database(place)
+        submitting.require_after(database, resolved)
+        tree = submitting.tree_in(database, resolved, submitting.expected_trials(resolved))
         return _submission(place, resolved, name, tree, warm)
     sentence = None
     if "sentence" in resolved.space.text_encoders:

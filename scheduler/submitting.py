@@ -3,8 +3,8 @@
 import getpass
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -20,6 +20,7 @@ from scheduler.provenance import provenance
 from scheduler.search.listed import combinations, distinct, grid, grid_size
 from scheduler.search.methods import LISTED
 from scheduler.search.ranges import draw
+from scheduler.sharing import stage_runs_here
 from scheduler.space import Deviation
 from scheduler.store import NewTrial, Store, init_uri
 from scheduler.sweepfile import ResolvedSweep
@@ -39,6 +40,8 @@ class Tree:
     images_unshared: int
     finalists: int = 0  # trials among these that are finalists' fresh seeds
     wanted: int | None = field(default=None, compare=False)  # stages on all paths, where these are not all whole
+    # Resolution -> those among the distinct stage runs that the home has already, for other sweeps.
+    here: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -145,6 +148,11 @@ def stage_tree(resolved: ResolvedSweep, trials: Iterable[NewTrial]) -> Tree:
     )
 
 
+def tree_in(database: Database | None, resolved: ResolvedSweep, trials: Sequence[NewTrial]) -> Tree:
+    """The same, with what of it is in the home's database already."""
+    return replace(stage_tree(resolved, trials), here=stage_runs_here(database, resolved, trials))
+
+
 def existing_database(home: Home) -> Database | None:
     """The home's database; None where there is none yet, so that a dry run makes none."""
     try:
@@ -173,7 +181,9 @@ def _taken(name: str) -> UserError:
 def forecast_sweep(home: Home, resolved: ResolvedSweep, tree: Tree) -> Forecast:
     """What the sweep will take, by what this home has trained so far."""
     database, labels = existing_database(home), resolved.resources.labels
-    return forecast(database, resolved.space.plan, typical_stages(resolved), tree.stage_runs, labels=labels)
+    return forecast(
+        database, resolved.space.plan, typical_stages(resolved), tree.stage_runs, here=tree.here, labels=labels
+    )
 
 
 def typical_stages(resolved: ResolvedSweep) -> tuple[StageSpec, ...]:
@@ -226,7 +236,7 @@ def submit_sweep(
         if grid_size(resolved.space) > 100 * limit:
             raise SpecError(f"the grid has {grid_size(resolved.space):,} trials and budget.max_trials is {limit}")
     trials = new_trials(resolved)
-    tree = stage_tree(resolved, trials if resolved.method in LISTED else expected_trials(resolved))
+    tree = tree_in(store.database, resolved, trials if resolved.method in LISTED else expected_trials(resolved))
     telling.warm_rows(store.database, resolved)
     require_after(store.database, resolved)
     require_free_name(store.database, name)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scheduler import commands, reads
+from scheduler.amounts import counted
 from scheduler.exporting import FORMATS, export_sweep
 from scheduler.home import Home
 from scheduler.reads import Sweep
@@ -92,9 +93,8 @@ def sweep_edit(
         console.print(f"{word}: {before} -> {after}")
     would = "would be " if dry_run else ""
     if edit.new_trials:
-        one = edit.new_trials == 1
-        added = "would be" if dry_run else "is" if one else "are"
-        console.print(f"{edit.new_trials} trial{'' if one else 's'} {added} added")
+        added = "would be" if dry_run else "is" if edit.new_trials == 1 else "are"
+        console.print(f"{counted(edit.new_trials, 'trial')} {added} added")
     if edit.goes_on:
         console.print(f"{name}: {would}open again")
 
@@ -153,9 +153,8 @@ def sweep_delete(
     if as_json:
         print_json({"sweep": name, "dry_run": dry_run, **asdict(gone)})
         return
-    console.print(
-        f"{name}: {'would delete' if dry_run else 'deleted'} {gone.trials} trials, {gone.stage_runs} stage runs, "
-        f"{gone.models} models, {gone.files} files, {gone.bytes:,} bytes"
-    )
+    amounts = (counted(gone.trials, "trial"), counted(gone.stage_runs, "stage run"), counted(gone.models, "model"))
+    deleted = f"{', '.join(amounts)}, {counted(gone.files, 'file')}, {gone.bytes:,} bytes"
+    console.print(f"{name}: {'would delete' if dry_run else 'deleted'} {deleted}")
     if gone.shared_stage_runs:
         console.print(f"{gone.shared_stage_runs} stage runs stay, since other sweeps share them")

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from scheduler import commands, reads, search_reads, submitting, waiting
-from scheduler.amounts import bytes_text, hours_text
+from scheduler.amounts import bytes_text, counted, hours_text
 from scheduler.finalists import fresh_text
 from scheduler.forecast import Forecast
 from scheduler.home import Home
@@ -67,7 +67,7 @@ def sweep_submit(
 
 def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Forecast | None = None) -> None:
     """What a sweep comes down to and, where it is given, what it will take if nothing is stopped early."""
-    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {tree.trials:,} trials")
+    console.print(f"{'would submit' if dry_run else 'submitted'} {name}: {counted(tree.trials, 'trial')}")
     if ahead is None:
         for resolution, count in tree.stage_runs.items():
             console.print(f"{resolution:5d} px  {count:4d} stage runs")
@@ -77,6 +77,8 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Foreca
     if tree.finalists:
         console.print(f"{tree.finalists} of the trials are fresh seeds of the finalists")
     console.print(f"sharing saves {tree.saved:,} of {tree.saved + tree.total:,} stage runs, {share:.0%} of the images")
+    if here := sum(tree.here.values()):
+        console.print(f"{here:,} of the {tree.total:,} that are left are in this home already, for other sweeps")
     if ahead is not None:
         console.print(forecast_line(ahead))
 
@@ -84,12 +86,12 @@ def print_tree(name: str, tree: submitting.Tree, *, dry_run: bool, ahead: Foreca
 def forecast_table(ahead: Forecast) -> Table:
     table = Table("px", "stage runs", "s / 1,000 images", "learned from", "device hours", "checkpoints", box=None)
     for one in ahead.stages:
-        alike = "attempts with the same settings" if one.same_settings else "attempts"
+        alike = " with the same settings" if one.same_settings else ""
         table.add_row(
             str(one.resolution),
-            f"{one.stage_runs:,}",
+            f"{one.stage_runs:,}" + (f", {one.here:,} here" if one.here else ""),
             "unknown" if one.seconds_per_1000_images is None else f"{one.seconds_per_1000_images:.3g}",
-            f"{one.attempts} {alike}" if one.attempts else "",
+            f"{counted(one.attempts, 'attempt')}{alike}" if one.attempts else "",
             hours_text(one.device_seconds),
             bytes_text(one.checkpoint_bytes),
         )
@@ -104,7 +106,7 @@ def forecast_line(ahead: Forecast) -> str:
     known = sum(one.device_seconds or 0.0 for one in ahead.stages)
     if unknown:
         return f"forecast{on}: {hours_text(known)} device hours and what {', '.join(unknown)} px take, which is unknown"
-    workers = f"{ahead.workers} workers" if ahead.workers != 1 else "1 worker"
+    workers = counted(ahead.workers, "worker")
     present = f"{hours_text(ahead.wall_seconds)} hours on {workers}" if ahead.workers else "no worker for it runs now"
     stored = f"{bytes_text(ahead.checkpoint_bytes)} of checkpoints"
     return f"forecast{on}: {hours_text(known)} device hours, {present}, {stored}; evaluations not counted"
@@ -143,6 +145,7 @@ def sweep_json(sweep: Sweep, progress: reads.Counts, ranking: list[Ranked], wait
         "data": sweep.data_name,
         "trials": dict(progress.trials),
         "stage_runs_trained": progress.trained,
+        "stage_runs_of_other_sweeps": progress.of_others,
         "stage_runs_saved": progress.saved_by_sharing,
         "ranking": [
             {
@@ -205,7 +208,9 @@ def sweep_show(
         console.print(f"waiting: {waits}", soft_wrap=True)
     if end_of_search:
         console.print(end_of_search)
-    console.print(f"{progress.trained} stage runs trained, {progress.saved_by_sharing} saved by sharing")
+    others = f" ({progress.of_others} of them trained for other sweeps)" if progress.of_others else ""
+    trained = counted(progress.trained, "stage run")
+    console.print(f"{trained} trained, {progress.saved_by_sharing} saved by sharing{others}")
     console.print(judge_line(judge_of(sweep, (run for path in paths.values() for run in path))))
     for rung in rungs:
         console.print(str(rung))

@@ -120,7 +120,7 @@ def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, 
     database = place.open()
     assert_whole(place, sweep, database)
     assert set(outcomes(database, sweep)) == {"done"}
-    progress = reads.progress(database, sweep)
+    progress = reads.counts(database, sweep)
     assert (progress.trained, progress.saved_by_sharing) == (6, 2)
     ranking = reads.ranking(database, sweep)
     assert len(ranking) == 4

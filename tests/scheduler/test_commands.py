@@ -55,7 +55,7 @@ def test_a_whole_sweep(store, submit, worker):
         assert work_off(store, worker, scores)
     settling.end_sweep(store, sweep)
     assert states(store, sweep) == EXPECTED
-    progress = reads.progress(store.database, sweep)
+    progress = reads.counts(store.database, sweep)
     assert progress.trained == 2 + 6 + 2
     assert progress.saved_by_sharing == 4
     ranked = [one.standing.number for one in reads.ranking(store.database, sweep)]
@@ -317,7 +317,7 @@ def test_the_grid_of_the_first_sweep_trains_two_two_six_and_two(store, resolved,
     progress = reads.progress(store.database, sweep)
     trained = [run.resolution for run in progress.stage_runs]
     assert {resolution: trained.count(resolution) for resolution in plan.resolutions} == {4: 2, 8: 2, 16: 6, 32: 2}
-    assert progress.saved_by_sharing == 6 * 3 + 2 - 12
+    assert reads.counts(store.database, sweep).saved_by_sharing == 6 * 3 + 2 - 12
     assert states(store, sweep) == EXPECTED
 
 

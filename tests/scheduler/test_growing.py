@@ -159,7 +159,7 @@ def test_a_beam_grows_and_trains_no_stage_twice(begin):
             assert f"grown from T{parent.number} after {after} px: generator.learning_rate" in one.note
     tree = submitting.stage_tree(sweep.resolved, submitting.new_trials(sweep.resolved))
     assert (tree.trials, tree.stage_runs) == (14, {4: 6, 8: 6, 16: 6}), "as the dry run says"
-    assert tree.saved == reads.progress(store.database, sweep).saved_by_sharing
+    assert tree.saved == reads.counts(store.database, sweep).saved_by_sharing
 
 
 def test_the_best_are_kept_at_each_stage_whatever_the_order(begin):
