@@ -68,13 +68,16 @@ class FairShare:
         self._earned: Counter[int] = Counter()  # not written yet
         self._next_write = 0.0  # by that clock
 
-    def turn(self) -> None:
-        """To be called after work was given out: what runs then, runs until the next turn."""
+    def turn(self, *, has_rivals: bool) -> None:
+        """To be called after work was given out: what runs then, runs until the next turn.
+
+        has_rivals: whether several sweeps are open; a single one is short of nothing, and costs no look.
+        """
         now = self._clock()
         if self._seen is not None:
             then, found, workers = self._seen
             self._earned.update(earned(found, workers, now - then))
-        self._seen = (now, *self._look())
+        self._seen = (now, *self._look()) if has_rivals else None
         if self._earned and now >= self._next_write:
             self._store.add_credit(self._earned)
             self._earned, self._next_write = Counter(), now + WRITE_SECONDS

@@ -115,7 +115,8 @@ class Runner:
         if has_chores:
             self._store.expire_leases()
             self._look_for_room()
-        for sweep in reads.open_sweeps(self._database):
+        sweeps = reads.open_sweeps(self._database)
+        for sweep in sweeps:
             if settling.pause_changed_data(self._store, sweep, prepared_key(self._data_folder(sweep))):
                 continue
             promote = partial(self._promote, sweep)
@@ -126,7 +127,7 @@ class Runner:
             self._dispatch()
             if has_chores:
                 self._preempt()
-        self._fair_share.turn()
+        self._fair_share.turn(has_rivals=len(sweeps) > 1)
         self._collector.turn()
         self._hooks.spread()
 

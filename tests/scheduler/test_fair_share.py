@@ -142,16 +142,16 @@ def test_the_scheduler_writes_what_was_earned_and_the_next_claim_goes_by_it(stor
         with store.database.read.begin() as connection:
             return connection.scalar(sa.select(t.attempts.c.sweep_id).order_by(t.attempts.c.id.desc()).limit(1))
 
-    share = FairShare(store, clock=iter([0.0, 4.0, 4.5, 6.0]).__next__)
+    share = FairShare(store, clock=iter([0.0, 4.0, 4.5, 6.0, 8.0, 9.0]).__next__)
     job = claim(store, worker)
     start(store, job)
     assert owner() == old
-    share.turn()
+    share.turn(has_rivals=True)
     assert credits() == {old: 0.0, new: 0.0}, "nothing is known of the time before"
-    share.turn()
+    share.turn(has_rivals=True)
     assert credits() == pytest.approx({old: -2.0, new: 2.0})
     finish(store, job)
-    share.turn()
+    share.turn(has_rivals=True)
     assert credits() == pytest.approx({old: -2.0, new: 2.0}), "half a second later it is not written yet"
     job = claim(store, worker)
     while job.kind == "evaluate":
@@ -159,5 +159,8 @@ def test_the_scheduler_writes_what_was_earned_and_the_next_claim_goes_by_it(stor
         finish(store, job, score=0.5)
         job = claim(store, worker)
     assert owner() == new
-    share.turn()
+    share.turn(has_rivals=True)
     assert credits() == pytest.approx({old: -2.25, new: 2.25}), "then with what had been earned by then"
+    share.turn(has_rivals=False)
+    share.turn(has_rivals=False)
+    assert credits() == pytest.approx({old: -1.25, new: 1.25}), "up to when the other one ended"
