@@ -6,7 +6,7 @@ def hours_text(seconds: float | None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 trial", "2,000 trials": nouns with a regular plural."""
+    """So many of them, as in "1 trial" and "2,000 trials": nouns with a regular plural."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -185,6 +185,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _load(path: Path, *, mmap_mode: str | None = None) -> np.ndarray:
     try:
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; prepare the data again with `t2f data prepare --replace`") from None
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"{path} is damaged ({error}); prepare the data again with `t2f data prepare --replace`"

@@ -131,6 +131,13 @@ def test_a_truncated_or_missing_file_is_refused(tmp_path, name):
         PreparedData.open(data.path)
 
 
+def test_a_file_that_goes_after_opening_is_said_to_be_missing(tmp_path):
+    data = prepare_in(tmp_path)
+    (data.path / "train_4.npy").unlink()
+    with pytest.raises(DataError, match=r"train_4\.npy is missing; prepare the data again"):
+        data.split("train").images(4)
+
+
 def test_verify_finds_a_changed_byte(tmp_path):
     data = prepare_in(tmp_path)
     data.verify()
