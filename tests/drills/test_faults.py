@@ -120,15 +120,15 @@ def test_a_whole_sweep_gives_the_weights_of_trainings_that_share_nothing(place, 
     database = place.open()
     assert_whole(place, sweep, database)
     assert set(outcomes(database, sweep)) == {"done"}
-    progress = reads.counts(database, sweep)
-    assert (progress.trained, progress.saved_by_sharing) == (6, 2)
+    counts = reads.counts(database, sweep)
+    assert (counts.trained, counts.saved_by_sharing) == (6, 2)
     ranking = reads.ranking(database, sweep)
     assert len(ranking) == 4
     model = model_reads.find_model(database, sweep.name, "best")
     assert model.stage_run_id == ranking[0].standing.stage_run_id
     assert file_sha256(place.files / model.uri) == model.sha256
     assert open_bundle(place.files / model.uri).draw(["long pink hair"], seeds=[0]).shape == (1, 3, 8, 8)
-    for run in progress.stage_runs:
+    for run in reads.progress(database, sweep).stage_runs:
         assert run.evaluation.metrics["score"]["value"] == run.evaluation.score
         assert (place.files / run.evaluation.samples["uri"]).read_bytes().startswith(b"\x89PNG")
         parts = run.evaluation.samples["parts"]
