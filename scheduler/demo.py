@@ -215,7 +215,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
         raise UserError(f"the sweep ended as {sweep.state} without a model; see {dashboard}/sweeps/{name}")
     picture = settings.out / "faces.png"
     draw_sentences(home.files / model.uri, SENTENCES, picture)
-    progress, ranking = reads.counts(database, sweep), reads.ranking(database, sweep)
+    counts, ranking = reads.counts(database, sweep), reads.ranking(database, sweep)
     best = place_of(ranking, model.trial_id)
     path = reads.paths(database, sweep.id, sweep.resolved.evaluation.key)[model.trial_id]
     run = next(run for run in path if run.id == model.stage_run_id)
@@ -223,10 +223,10 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
         "seconds": round(seconds, 1),
         "sweep": name,
         "state": sweep.state,
-        "trials": sum(progress.trials.values()),
-        "trials_by_state": dict(progress.trials),
-        "stage_runs_trained": progress.trained,
-        "stage_runs_saved_by_sharing": progress.saved_by_sharing,
+        "trials": sum(counts.trials.values()),
+        "trials_by_state": dict(counts.trials),
+        "stage_runs_trained": counts.trained,
+        "stage_runs_saved_by_sharing": counts.saved_by_sharing,
         "ranking": [
             {
                 "rank": one.rank,
@@ -245,7 +245,7 @@ def draw_and_sum_up(settings: DemoSettings, home: Home, name: str, dashboard: st
             "metrics": {metric: figure["value"] for metric, figure in run.evaluation.metrics.items()},
             "model": str(home.files / model.uri),
         },
-        "weights_sha256": {stage_run.key: stage_run.weights_sha256 for stage_run in progress.stage_runs},
+        "weights_sha256": {one.key: one.weights_sha256 for one in reads.progress(database, sweep).stage_runs},
         "picture": str(picture),
         "dashboard": dashboard,
     }
