@@ -8,12 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-import sqlalchemy as sa
-
-from scheduler import tables as t
 from scheduler.labels import Labels, serves
 from scheduler.store import Store
 from scheduler.store.queue import Standing, standings
+from scheduler.waiting import labels_of_workers
 
 FORGET_SECONDS = 600.0  # in which half of its credit is lost to a sweep that neither wants nor holds anything
 NEGLIGIBLE = 0.01  # device seconds: forgotten at once
@@ -49,11 +47,12 @@ def fair_devices(found: Sequence[Standing], waiting: Collection[int]) -> dict[in
 def earned(found: Sequence[Standing], workers: Sequence[Labels], seconds: float) -> dict[int, float]:
     """Sweep id -> change of its credit, in device seconds, after so many seconds of such a standing."""
     waiting = wanting(found, workers)
-    rivals = [one for one in found if one.sweep_id in waiting or one.devices > 0]
-    fair = fair_devices(rivals, waiting)
-    changes = {one.sweep_id: (fair[one.sweep_id] - one.devices) * seconds for one in rivals}
+    fair = fair_devices([one for one in found if one.sweep_id in waiting or one.devices > 0], waiting)
+    changes = {}
     for one in found:
-        if one not in rivals:
+        if one.sweep_id in fair:
+            changes[one.sweep_id] = (fair[one.sweep_id] - one.devices) * seconds
+        else:
             forgotten = 1 - 0.5 ** (seconds / FORGET_SECONDS) if abs(one.credit) > NEGLIGIBLE else 1.0
             changes[one.sweep_id] = -one.credit * forgotten
     return {sweep_id: change for sweep_id, change in changes.items() if abs(change) > ROUNDING}
@@ -85,6 +84,4 @@ class FairShare:
     def _look(self) -> tuple[Sequence[Standing], Sequence[Labels]]:
         with self._store.database.read.begin() as connection:
             # What waits out a fault is not ready: by this machine's clock, which a second of credit does not care for.
-            found = standings(connection, time.time())
-            labels = connection.scalars(sa.select(t.workers.c.labels).where(t.workers.c.ended.is_(None))).all()
-        return found, labels
+            return standings(connection, time.time()), labels_of_workers(connection)

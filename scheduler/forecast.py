@@ -186,8 +186,8 @@ def forecast(
     for resolution, images in zip(plan.resolutions, plan.images, strict=True):
         count, speed = stage_runs.get(resolution, 0), learned.by_resolution.get(resolution)
         new = count - (here or {}).get(resolution, 0)
-        if speed is not None and new:
-            path += images * speed.seconds_per_image
+        seconds = None if speed is None else images * speed.seconds_per_image
+        path += seconds if seconds is not None and new else 0.0
         found.append(
             StageForecast(
                 resolution=resolution,
@@ -196,7 +196,7 @@ def forecast(
                 seconds_per_1000_images=None if speed is None else 1000 * speed.seconds_per_image,
                 attempts=0 if speed is None else speed.attempts,
                 same_settings=speed is not None and speed.same_settings,
-                device_seconds=_cost(new, None if speed is None else images * speed.seconds_per_image),
+                device_seconds=_cost(new, seconds),
                 checkpoint_bytes=_cost(new, None if speed is None else speed.bytes_per_checkpoint),
             )
         )

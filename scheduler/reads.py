@@ -518,19 +518,19 @@ class Counts:
 
 
 def counts(database: Database, of: Sweep) -> Counts:
-    run_id, is_own = t.demands.c.stage_run_id, t.stage_runs.c.sweep_id == of.id
+    run_id, is_others = t.demands.c.stage_run_id, t.stage_runs.c.sweep_id != of.id
     done = (
         sa.select(
-            sa.func.count(), sa.func.count(run_id.distinct()), sa.func.count(sa.case((is_own, run_id)).distinct())
+            sa.func.count(), sa.func.count(run_id.distinct()), sa.func.count(sa.case((is_others, run_id)).distinct())
         )
         .join(t.stage_runs, t.stage_runs.c.id == t.demands.c.stage_run_id)
         .where(t.demands.c.sweep_id == of.id, t.stage_runs.c.state == RunState.DONE)
     )
     with database.read.begin() as connection:
-        wanted, distinct, trained = connection.execute(done).one()
+        wanted, distinct, of_others = connection.execute(done).one()
     return Counts(
         trials=trial_counts(database, of.id),
-        trained=trained,
-        of_others=distinct - trained,
-        saved_by_sharing=wanted - trained,
+        trained=distinct - of_others,
+        of_others=of_others,
+        saved_by_sharing=wanted - distinct + of_others,
     )

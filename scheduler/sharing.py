@@ -11,10 +11,8 @@ from scheduler.many import is_among
 from scheduler.space import Deviation
 from scheduler.states import ACTIVE, RunState
 from scheduler.store import NewTrial
-from scheduler.store.rows import batches
 from scheduler.sweepfile import ResolvedSweep
 
-AT_ONCE = 1000  # keys of one statement
 SHARED = (RunState.WAITING, RunState.READY, *ACTIVE, RunState.DONE)  # states whose outcome another trial takes over
 
 
@@ -38,7 +36,7 @@ def stage_runs_here(database: Database | None, resolved: ResolvedSweep, trials: 
                     deviation = Deviation.of(trial.attributes)
                     key = forms.stage(trial.parameters, index, parent, deviation).key
                     children.setdefault(key, []).append(trial)
-            here = _here(connection, list(children))
+            here = connection.scalars(_SHARED, {"ids": list(children)}).all()
             if not here:
                 break
             found[resolution] = len(here)
@@ -46,7 +44,4 @@ def stage_runs_here(database: Database | None, resolved: ResolvedSweep, trials: 
     return found
 
 
-def _here(connection: sa.Connection, keys: Sequence[str]) -> list[str]:
-    runs = t.stage_runs.c
-    statement = sa.select(runs.key).where(is_among(runs.key), runs.state.in_(SHARED))
-    return [key for batch in batches(keys, AT_ONCE) for key in connection.scalars(statement, {"ids": batch})]
+_SHARED = sa.select(t.stage_runs.c.key).where(is_among(t.stage_runs.c.key), t.stage_runs.c.state.in_(SHARED))

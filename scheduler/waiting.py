@@ -40,7 +40,7 @@ def labels_note(database: Database | None, wanted: Labels) -> str | None:
     workers: list[Labels] = []
     if database is not None:
         with database.read.begin() as connection:
-            workers = _labels_of_workers(connection)
+            workers = labels_of_workers(connection)
     why = unserved(wanted, workers)
     if why is not None:
         return f"{why}; it waits until one has"
@@ -57,7 +57,7 @@ def reasons(database: Database) -> dict[int, str]:
 def reasons_in(connection: sa.Connection) -> dict[int, str]:
     """The same in a reading transaction of the caller's."""
     running = connection.execute(_RUNNING).all()
-    workers = _labels_of_workers(connection)
+    workers = labels_of_workers(connection)
     found = {row.id: why for row in running if (why := unserved(row.labels, workers)) is not None}
     found = _of_others(connection, {row.id: row.name for row in running}, found) | found
     held_up = connection.scalar(sa.select(t.leader.c.held_up))
@@ -70,7 +70,8 @@ def reasons_in(connection: sa.Connection) -> dict[int, str]:
     return found
 
 
-def _labels_of_workers(connection: sa.Connection) -> list[Labels]:
+def labels_of_workers(connection: sa.Connection) -> list[Labels]:
+    """Of each worker that is alive."""
     return list(connection.scalars(sa.select(t.workers.c.labels).where(t.workers.c.ended.is_(None))))
 
 

@@ -12,6 +12,7 @@ from scheduler.database import Database, open_database, sqlite_url
 from scheduler.reads import Sweep
 from scheduler.schema import migrate
 from scheduler.store import Store
+from scheduler.store.queue import Standing
 from scheduler.sweepfile import ResolvedSweep, read_sweep
 from t2f.data import PreparedData
 from t2f.trainfile import Section
@@ -31,6 +32,13 @@ parameters:
 early_terminate: {type: halving, eta: 3, min_stage: 8}
 probe: {captions: [long pink hair, dark skin], seeds: 2, images: 16}
 """
+
+
+def standing(sweep_id: int, **values) -> Standing:
+    """What a sweep has ready and running, as the queue sees it."""
+    return Standing(
+        **{"share": 1.0, "max_workers": None, "priority": 50, "running": 0, "devices": 0.0, **values}, sweep_id=sweep_id
+    )
 
 
 class Clock:

@@ -10,16 +10,11 @@ import sqlalchemy as sa
 
 from scheduler import tables as t
 from scheduler.fair_share import FORGET_SECONDS, FairShare, earned, fair_devices, wanting
-from scheduler.store.queue import Standing, fairest
+from scheduler.store.queue import fairest
 from tests.scheduler.acting import claim, finish, start
+from tests.scheduler.conftest import standing
 
 ANY = [{}]  # labels of the workers that are alive
-
-
-def standing(sweep_id: int, **values) -> Standing:
-    return Standing(
-        **{"share": 1.0, "max_workers": None, "priority": 50, "running": 0, "devices": 0.0, **values}, sweep_id=sweep_id
-    )
 
 
 @pytest.mark.parametrize(

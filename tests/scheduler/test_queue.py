@@ -10,8 +10,9 @@ from scheduler import tables as t
 from scheduler.states import Outcome, RunState
 from scheduler.store import Orders, StaleAttempt, queue
 from scheduler.store.preempting import Running, order
-from scheduler.store.queue import Standing, fairest
+from scheduler.store.queue import fairest
 from tests.scheduler.acting import claim, finish, start
+from tests.scheduler.conftest import standing
 
 A100, H100 = {"pool": "a100"}, {"pool": "h100"}
 SWEEP = """
@@ -50,12 +51,6 @@ def owner(store, job) -> str:
             .join(t.attempts, t.attempts.c.sweep_id == t.sweeps.c.id)
             .where(t.attempts.c.claim_id == job.claim_id)
         )
-
-
-def standing(sweep_id: int, **values) -> Standing:
-    return Standing(
-        **{"share": 1.0, "max_workers": None, "priority": 50, "running": 0, "devices": 0.0, **values}, sweep_id=sweep_id
-    )
 
 
 @pytest.mark.parametrize(
