@@ -3,6 +3,8 @@
 import itertools
 from typing import Any
 
+from scheduler import settling
+from scheduler.reads import Sweep
 from scheduler.store import Assignment, Store
 
 _claims = itertools.count()
@@ -49,3 +51,10 @@ def work_off(store: Store, worker: int, score=lambda job: 0.5, *, at_most: int =
         start(store, job)
         finish(store, job, score=score(job))
     return at_most
+
+
+def finish_sweep(store: Store, sweep: Sweep, worker: int, score=lambda job: 0.5) -> None:
+    """Carry a sweep to its end with one worker."""
+    while not settling.settle(store, sweep):
+        assert work_off(store, worker, score)
+    settling.end_sweep(store, sweep)

@@ -17,7 +17,7 @@ from scheduler.sweepfile import EarlyTermination
 from scheduler.tables import metadata
 from t2f.errors import UserError
 from t2f.spec import StagePlan
-from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.acting import claim, finish, finish_sweep, start, work_off
 from tests.scheduler.conftest import DEMO_LIKE
 
 
@@ -51,9 +51,7 @@ def test_the_tree_says_what_sharing_saves(store, resolved):
 
 def test_a_whole_sweep(store, submit, worker):
     sweep = submit()
-    while not settling.settle(store, sweep):
-        assert work_off(store, worker, scores)
-    settling.end_sweep(store, sweep)
+    finish_sweep(store, sweep, worker, scores)
     assert states(store, sweep) == EXPECTED
     progress = reads.counts(store.database, sweep)
     assert progress.trained == 2 + 6 + 2

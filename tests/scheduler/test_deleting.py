@@ -9,7 +9,7 @@ from scheduler import commands, deleting, reads, settling
 from scheduler import tables as t
 from scheduler.states import SweepState, TrialState
 from t2f.errors import UserError
-from tests.scheduler.acting import claim, start, work_off
+from tests.scheduler.acting import claim, finish_sweep, start
 from tests.scheduler.conftest import DEMO_LIKE
 
 OTHER = DEMO_LIKE.replace("values: [0.001, 0.002, 0.004]", "values: [0.001, 0.003]")
@@ -31,9 +31,7 @@ def score(job) -> float:
 
 
 def end(store, worker, name: str = "s") -> None:
-    while not settling.settle(store, reads.sweep(store.database, name)):
-        work_off(store, worker, score)
-    settling.end_sweep(store, reads.sweep(store.database, name))
+    finish_sweep(store, reads.sweep(store.database, name), worker, score)
 
 
 def counts(store) -> dict[str, int]:

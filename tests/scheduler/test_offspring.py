@@ -6,7 +6,7 @@ from scheduler import commands, reads, settling, trial_reads
 from scheduler.states import SweepState, TrialState
 from t2f.errors import UserError
 from t2f.spec import stage_keys
-from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.acting import claim, finish, finish_sweep, start, work_off
 
 LATE_RATE = {"generator.learning_rate": 0.0005}
 
@@ -22,9 +22,7 @@ def ended(store, submit, worker):
             0.2 + 0.3 * (settings.get("loss.name") == "logistic-r1") + 50 * settings.get("generator.learning_rate", 0)
         )
 
-    while not settling.settle(store, sweep):
-        work_off(store, worker, score)
-    settling.end_sweep(store, sweep)
+    finish_sweep(store, sweep, worker, score)
     return reads.sweep(store.database, "s")
 
 

@@ -9,7 +9,7 @@ from scheduler import tables as t
 from scheduler.forecast import forecast
 from scheduler.sharing import stage_runs_here
 from t2f.spec import stage_keys
-from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.acting import claim, finish, finish_sweep, start
 
 SWEEP = """
 name: one
@@ -46,17 +46,11 @@ def told(store, resolved):
     return look
 
 
-def finish_all(store, sweep, worker) -> None:
-    while not settling.settle(store, sweep):
-        assert work_off(store, worker)
-    settling.end_sweep(store, sweep)
-
-
 def test_a_submission_knows_what_other_sweeps_have_or_want(store, submit, resolved, worker, told):
     assert told(FIRST) == {}
     first = submit(FIRST, name="first")
     assert told(SECOND) == {4: 1}, "what is wanted and not trained yet counts too"
-    finish_all(store, first, worker)
+    finish_sweep(store, first, worker)
     assert told(SECOND) == {4: 1, 8: 1, 16: 1}
     assert told(FIRST) == {4: 2, 8: 4, 16: 4}
     tree = submitting.submit_sweep(store, resolved(SECOND), name="x", submitted="", data_name="tiny", dry_run=True)
@@ -96,9 +90,9 @@ def test_the_forecast_leaves_out_what_is_there(store, submit, resolved, worker, 
 
 def test_a_stage_run_of_another_sweep_is_saved_and_not_trained(store, submit, worker):
     first = submit(FIRST, name="first")
-    finish_all(store, first, worker)
+    finish_sweep(store, first, worker)
     second = submit(SECOND, name="second")
-    finish_all(store, second, worker)
+    finish_sweep(store, second, worker)
     told = {sweep.name: reads.counts(store.database, sweep) for sweep in (first, second)}
     assert {name: (one.trained, one.of_others, one.saved_by_sharing) for name, one in told.items()} == {
         "first": (10, 0, 2),

@@ -11,7 +11,7 @@ from scheduler import commands, model_reads, reads, settling
 from scheduler import tables as t
 from scheduler.states import RunState, SweepState, TrialState
 from scheduler.store import Assignment, Orders, StaleAttempt
-from tests.scheduler.acting import claim, finish, start, work_off
+from tests.scheduler.acting import claim, finish, finish_sweep, start, work_off
 from tests.scheduler.conftest import DEMO_LIKE
 
 
@@ -419,9 +419,7 @@ def test_what_has_ended_keeps_its_state(store, submit):
 
 def test_every_change_of_state_has_its_event(store, submit, worker):
     sweep = submit(text=ONE_TRIAL)
-    while not settling.settle(store, sweep):
-        work_off(store, worker)
-    settling.end_sweep(store, sweep)
+    finish_sweep(store, sweep, worker)
     with store.database.read.begin() as connection:
         kinds = connection.scalars(sa.select(t.events.c.kind).order_by(t.events.c.id)).all()
     training = [f"stage_run.{state}" for state in ("ready", "leased", "running", "done")]
