@@ -1,13 +1,16 @@
 """The demo faces and trainings of them, which the benchmarks of faces, words and figures share."""
 
+import json
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from t2f.checkpoint import load_tensors, save_tensors
+from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData, PrepareOptions, prepare, render_demo
 from t2f.errors import CheckpointError, DataError
 from t2f.generate import Bundle, open_bundle, save_bundle
@@ -102,6 +105,17 @@ def images_of(plan: Sequence[float], costs: Sequence[float], seconds: float) -> 
 # Trainings
 
 
+def kept(path: Path | None, measured: Callable[[], Any]) -> Any:
+    """What `measured` gives, as JSON in a file: a benchmark that was broken off does not measure it again."""
+    if path is None:
+        return measured()
+    if not path.exists():
+        found = json.dumps(measured())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, found.encode())
+    return json.loads(path.read_text())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What one seed's training gave."""
@@ -111,9 +125,50 @@ class Training:
     spec: TrainingSpec
 
 
-def train(spec: TrainingSpec, data: PreparedData) -> Training:
-    stages = list(stages_trained(spec, data))
+def train(spec: TrainingSpec, data: PreparedData, folder: Path | None = None) -> Training:
+    stages = list(stages_trained(spec, data, folder))
     return Training(spec=spec, cpu_seconds=tuple(seconds for _, _, seconds in stages), model=stages[-1][1])
+
+
+class ClockedTrainer:
+    """A stage's trainer and its CPU seconds, kept in a file from which another one goes on."""
+
+    def __init__(
+        self,
+        stage: StageSpec,
+        data: PreparedData,
+        *,
+        key: str,
+        parent: Mapping[str, Tensor] | None,
+        path: Path | None = None,
+    ) -> None:
+        begun = time.process_time()
+        self.trainer = StageTrainer(stage, data, parent=parent)
+        self.key, self.path, self.cpu_seconds = key, path, 0.0
+        if path is not None and path.exists():
+            tensors, metadata = load_tensors(path)
+            if metadata["key"] != key:
+                raise CheckpointError(f"{path} is of another training; remove {path.parent}, or give another --cache")
+            self.trainer.load(tensors)
+            self.cpu_seconds = metadata["cpu_seconds"]
+        self.cpu_seconds += time.process_time() - begun
+
+    def train(self, until: float = math.inf) -> None:
+        """Go on to the stage's end, or until so many CPU seconds are spent. Raises DivergedError."""
+        spent, begun, saved = self.cpu_seconds, time.process_time(), time.monotonic()
+        while not self.trainer.position.is_finished and self.cpu_seconds < until:
+            self.trainer.step()
+            self.cpu_seconds = spent + time.process_time() - begun
+            if self.trainer.position.step % 100 == 0:
+                self.trainer.take_curves()  # raises if the training has diverged
+            is_last = self.trainer.position.is_finished or self.cpu_seconds >= until
+            if self.path is not None and (is_last or time.monotonic() > saved + CHECKPOINT_SECONDS):
+                save_tensors(self.path, self.trainer.state(), {"key": self.key, "cpu_seconds": self.cpu_seconds})
+                saved = time.monotonic()
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy, which further steps do not touch."""
+        return {name: tensor.clone() for name, tensor in self.trainer.state().items()}
 
 
 def stages_trained(
@@ -125,27 +180,11 @@ def stages_trained(
     """
     parent: dict[str, Tensor] | None = None
     for stage, key in zip(spec.stages(), stage_keys(spec.stages()), strict=True):
-        begun, spent = time.process_time(), 0.0
-        trainer = StageTrainer(stage, data, parent=parent)
         path = None if folder is None else folder / f"{stage.resolution}px.safetensors"
-        if path is not None and path.exists():
-            tensors, metadata = load_tensors(path)
-            if metadata["key"] != key:
-                raise CheckpointError(f"{path} is of another training; remove {folder}, or give another --cache")
-            trainer.load(tensors)
-            spent = metadata["cpu_seconds"]
-        saved = time.monotonic()
-        while not trainer.position.is_finished:
-            trainer.step()
-            if trainer.position.step % 100 == 0:
-                trainer.take_curves()  # raises if the training has diverged
-            is_due = trainer.position.is_finished or time.monotonic() > saved + CHECKPOINT_SECONDS
-            if path is not None and is_due:
-                save_tensors(path, trainer.state(), {"key": key, "cpu_seconds": spent + time.process_time() - begun})
-                saved = time.monotonic()
-        parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        seconds = spent + time.process_time() - begun
-        yield stage, ema_model(stage, parent, len(data.vocabulary)), seconds
+        clocked = ClockedTrainer(stage, data, key=key, parent=parent, path=path)
+        clocked.train()
+        parent = clocked.state()
+        yield stage, ema_model(stage, parent, len(data.vocabulary)), clocked.cpu_seconds
 
 
 def demo_model(*, quick: bool = False) -> tuple[Bundle, PreparedData]:

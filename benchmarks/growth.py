@@ -7,16 +7,18 @@
 Both have the network and settings of the preset `small`. Growing, each time is a training of its own, as its stages are
 shares of the whole; from scratch one training is measured at each time, the layers of lower resolutions being there
 from the first step on. The clock is the process's CPU time. Figures are over captions of unseen combinations; the
-distance is the SWD (pixels below 16 px) in units of reals against reals. The last line is a JSON list.
+distance is the SWD (pixels below 16 px) in units of reals against reals. What is measured is kept, and a training goes
+on where it was, when the command is given again. The last line is a JSON list.
 """
 
 import argparse
 import json
 import os
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -25,62 +27,105 @@ from benchmarks.demo import (
     CACHE,
     QUICK,
     WHOLE,
+    ClockedTrainer,
     Recipe,
     Training,
     demo_data,
     images_of,
+    kept,
     recipe_of,
     seconds_per_image,
     train,
 )
-from benchmarks.faces import Measured, interval, measure, numbers
+from benchmarks.faces import interval, measure, numbers
 from benchmarks.goals import figure_entry
 from t2f.data import PreparedData
 from t2f.device import configure
 from t2f.settings import PRESETS
-from t2f.spec import RESOLUTIONS
+from t2f.spec import RESOLUTIONS, TRAINING_VERSION, TrainingSpec, stage_keys
 from t2f.train import ema_model
 from t2f.trainer import StageTrainer
 from t2f.trainfile import planned
 
 ENDLESS = 10**9  # images
+Told = Mapping[str, float]  # attributes right, score, distance in units of its floor
 
 
-def grown(recipe: Recipe, data: PreparedData, *, minutes: Sequence[float], seed: int) -> Iterator[Training]:
+def told(training: Training, data: PreparedData, captions: int) -> Told:
+    measured = measure(training, data, num_images=captions)
+    metrics = measured.evaluation.metrics
+    shares = {"attributes": metrics["attribute_share"].value, "score": metrics["score"].value}
+    return {**shares, "distance": measured.distance.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What both ways are compared on."""
+
+    recipe: Recipe
+    data: PreparedData
+    captions: int
+    folder: Path | None  # of what is kept
+
+    def place(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / name
+
+
+def grown(setting: Setting, *, minutes: Sequence[float], seed: int) -> Iterator[Told]:
     """One training for each time, all stages of it."""
-    costs = seconds_per_image(recipe, data)
+    recipe, data = setting.recipe, setting.data
+    costs = kept(setting.place("costs.json"), partial(seconds_per_image, recipe, data))
     plan = planned("small", "images", len(costs))
     for time_limit in minutes:
-        yield train(recipe.spec(data, images=images_of(plan, costs, 60 * time_limit), seed=seed), data)
+        name = f"grown-{time_limit:g}-seed-{seed}"
+        spec = recipe.spec(data, images=images_of(plan, costs, 60 * time_limit), seed=seed)
+
+        def measured(spec: TrainingSpec = spec, name: str = name) -> Told:
+            return told(train(spec, data, setting.place(name)), data, setting.captions)
+
+        yield kept(setting.place(f"{name}.json"), measured)
 
 
-def from_scratch(recipe: Recipe, data: PreparedData, *, minutes: Sequence[float], seed: int) -> Iterator[Training]:
+def from_scratch(setting: Setting, *, minutes: Sequence[float], seed: int) -> Iterator[Told]:
     """One training of the last resolution, as it is after each time; one step of each stage below sets it up."""
+    recipe, data = setting.recipe, setting.data
     spec = recipe.spec(data, images=(*recipe.batch[:-1], ENDLESS), seed=seed)
     *lower, last = spec.stages()
-    parent = None
-    for stage in lower:
-        trainer = StageTrainer(stage, data, parent=parent)
-        trainer.step()
-        parent = trainer.state()
-    trainer, spent = StageTrainer(replace(last, fade_images=0), data, parent=parent), 0.0
-    for time_limit in minutes:
-        begun = time.process_time()
-        while spent + time.process_time() - begun < 60 * time_limit:
+    name = f"from-scratch-seed-{seed}"
+
+    @cache
+    def clocked() -> ClockedTrainer:
+        parent = None
+        for stage in lower:
+            trainer = StageTrainer(stage, data, parent=parent)
             trainer.step()
-            if trainer.position.step % 100 == 0:
-                trainer.take_curves()  # raises if the training has diverged
-        spent += time.process_time() - begun
-        state = {name: tensor.clone() for name, tensor in trainer.state().items()}
-        yield Training(spec=spec, cpu_seconds=(spent,), model=ema_model(last, state, len(data.vocabulary)))
+            parent = trainer.state()
+        stage, key = replace(last, fade_images=0), stage_keys(spec.stages())[-1]
+        return ClockedTrainer(stage, data, key=key, parent=parent, path=setting.place(f"{name}.safetensors"))
+
+    for time_limit in minutes:
+
+        def measured(time_limit: float = time_limit) -> Told:
+            clocked().train(until=60 * time_limit)
+            model = ema_model(last, clocked().state(), len(data.vocabulary))
+            training = Training(spec=spec, cpu_seconds=(clocked().cpu_seconds,), model=model)
+            return told(training, data, setting.captions)
+
+        yield kept(setting.place(f"{name}-{time_limit:g}.json"), measured)
 
 
-def shares(measured: Sequence[Measured], name: str) -> list[float]:
-    return [one.evaluation.metrics[name].value for one in measured]
-
-
-def distances(measured: Sequence[Measured]) -> list[float]:
-    return [one.distance.value for one in measured]
+def entries(found: Mapping[tuple[str, float], Sequence[Told]], resolution: int) -> list[dict[str, Any]]:
+    """Growing beside training from scratch at each time, seed by seed."""
+    made = []
+    for limit in sorted({limit for _, limit in found}):
+        where = f"{limit:g} CPU minutes, {resolution} px"
+        pairs = list(zip(found["grown", limit], found["from scratch", limit], strict=True))
+        ahead = interval([ours["attributes"] - theirs["attributes"] for ours, theirs in pairs])
+        goal = f"{where}: attributes right, grown minus from scratch"
+        made.append(figure_entry(goal, 0.0, ahead, len(pairs), "higher"))
+        ratio = interval([ours["distance"] / theirs["distance"] for ours, theirs in pairs])
+        made.append(figure_entry(f"{where}: SWD, grown over from scratch", 1.0, ratio, len(pairs), "lower"))
+    return made
 
 
 def main() -> None:
@@ -96,30 +141,23 @@ def main() -> None:
         options.minutes, options.resolution, options.captions = (0.05, 0.1), 8, 100
     configure(threads=1)
     data = demo_data(options.cache, **(QUICK if options.quick else WHOLE))
-    recipe = recipe_of(PRESETS["small"], options.resolution)
+    name = f"{options.resolution}px-{options.captions}-v{TRAINING_VERSION}-{data.key[:8]}"
+    setting = Setting(
+        recipe=recipe_of(PRESETS["small"], options.resolution),
+        data=data,
+        captions=options.captions,
+        folder=None if options.quick else options.cache.parent / "growth" / name,
+    )
     times = sorted(options.minutes)
-    ways = {"grown": grown, "from scratch": from_scratch}
-    found: dict[str, list[list[Measured]]] = {way: [[] for _ in times] for way in ways}
-    for seed in options.seeds:
-        for way, run in ways.items():
-            for place, training in enumerate(run(recipe, data, minutes=times, seed=int(seed))):
-                found[way][place].append(measure(training, data, num_images=options.captions))
-    print("| CPU minutes | way | attributes right | score | SWD / floor |\n|---|---|---|---|---|")
-    entries = []
-    for place, limit in enumerate(times):
-        for way in ways:
-            measured = found[way][place]
-            right, score = (interval(shares(measured, name)).value for name in ("attribute_share", "score"))
-            print(f"| {limit:g} | {way} | {right:.3f} | {score:.3f} | {interval(distances(measured)).value:.2f} |")
-        where = f"{limit:g} CPU minutes, {options.resolution} px"
-        both = zip(*(shares(found[way][place], "attribute_share") for way in ways), strict=True)
-        difference = interval([ours - theirs for ours, theirs in both])
-        goal = f"{where}: attributes right, grown minus from scratch"
-        entries.append(figure_entry(goal, 0.0, difference, len(options.seeds), "higher"))
-        both = zip(*(distances(found[way][place]) for way in ways), strict=True)
-        ratio = interval([ours / theirs for ours, theirs in both])
-        entries.append(figure_entry(f"{where}: SWD, grown over from scratch", 1.0, ratio, len(options.seeds), "lower"))
-    print(json.dumps(entries))
+    found: dict[tuple[str, float], list[Told]] = {}
+    print("| seed | CPU minutes | way | attributes right | score | SWD / floor |\n|---|---|---|---|---|---|")
+    for seed in map(int, options.seeds):
+        for way, run in {"grown": grown, "from scratch": from_scratch}.items():
+            for limit, one in zip(times, run(setting, minutes=times, seed=seed), strict=True):
+                found.setdefault((way, limit), []).append(one)
+                figures = f"{one['attributes']:.3f} | {one['score']:.3f} | {one['distance']:.2f}"
+                print(f"| {seed} | {limit:g} | {way} | {figures} |", flush=True)
+    print(json.dumps(entries(found, options.resolution)))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ The T2F article saw noise in the background at 32 and 64 px and blamed too littl
 one colour, so every detail that a generator draws there is noise: the absolute finest level of the Laplacian pyramid
 (ProGAN section 5) of the median face, in units of 1/255, over the pixels where the median real face has none. Each row
 is the preset `small` with as many images shown; only the number of different faces behind them and `augment.method`
-differ. The SWD is against held-out faces of the whole set. The last line is a JSON list.
+differ. The SWD is against held-out faces of the whole set. What is measured is kept, and a training goes on where it
+was, when the command is given again. The last line is a JSON list.
 """
 
 import argparse
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -21,7 +23,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import torch
 from torch import Tensor
 
-from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, images_of, recipe_of, seconds_per_image, train
+from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, images_of, kept, recipe_of, seconds_per_image, train
 from benchmarks.faces import numbers
 from benchmarks.goals import entry
 from t2f.data import PreparedData
@@ -32,7 +34,7 @@ from t2f.networks import FaceModel
 from t2f.pairs import Pairs, reference_pairs, right_captions
 from t2f.reading import data_reader
 from t2f.settings import PRESETS
-from t2f.spec import RESOLUTIONS, StageSpec
+from t2f.spec import RESOLUTIONS, TRAINING_VERSION, StageSpec, TrainingSpec
 from t2f.trainfile import planned
 
 AUGMENTATIONS = ("none", "diffaugment")
@@ -83,7 +85,10 @@ def main() -> None:
         f"background: {int(background_RR.sum())} of {background_RR.numel()} px; reals there: "
         f"{background_noise(reals, background_RR):.2f}"
     )
-    costs = seconds_per_image(recipe_of(PRESETS["small"], options.resolution), whole)
+    name = f"{options.resolution}px-{options.minutes:g}-{options.captions}-v{TRAINING_VERSION}-{whole.key[:8]}"
+    folder = None if options.quick else options.cache.parent / "noise" / name
+    small = recipe_of(PRESETS["small"], options.resolution)
+    costs = kept(folder and folder / "costs.json", partial(seconds_per_image, small, whole))
     images = images_of(planned("small", "images", len(costs)), costs, 60 * options.minutes)
     print(f"images of each stage: {images}\n| training faces | augmentation | noise (1/255) | SWD |\n|---|---|---|---|")
     found: dict[tuple[int, str], float] = {}
@@ -91,11 +96,17 @@ def main() -> None:
         for method in AUGMENTATIONS:
             values = {**PRESETS["small"], "augment.method": method}
             spec = recipe_of(values, options.resolution).spec(data, images=images, seed=0)
-            training = train(spec, data)
-            own = reference_pairs(data.split("test"), options.captions)
-            fakes = drawn(training.model, spec.stages()[-1], data, own)
-            found[size, method] = background_noise(fakes, background_RR)
-            print(f"| {size} | {method} | {found[size, method]:.2f} | {image_distance(reals, fakes):.1f} |", flush=True)
+            place = folder and folder / f"{size}-{method}"
+
+            def measured(
+                spec: TrainingSpec = spec, data: PreparedData = data, place: Path | None = place
+            ) -> list[float]:
+                own = reference_pairs(data.split("test"), options.captions)
+                fakes = drawn(train(spec, data, place).model, spec.stages()[-1], data, own)
+                return [background_noise(fakes, background_RR), image_distance(reals, fakes)]
+
+            found[size, method], distance = kept(place and place.with_suffix(".json"), measured)
+            print(f"| {size} | {method} | {found[size, method]:.2f} | {distance:.1f} |", flush=True)
     few, many = min(sets), max(sets)
     figures = {
         f"noise with {few} training faces over that with {many}": found[few, "none"] / found[many, "none"],

@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -30,7 +31,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.demo import CACHE, QUICK, Recipe, demo_data, images_of, recipe_of, seconds_per_image, stages_trained
+from benchmarks.demo import (
+    CACHE,
+    QUICK,
+    Recipe,
+    demo_data,
+    images_of,
+    kept,
+    recipe_of,
+    seconds_per_image,
+    stages_trained,
+)
 from benchmarks.faces import interval
 from benchmarks.goals import figure_entry
 from t2f.checkpoint import write_durably
@@ -72,17 +83,11 @@ class Told:
 # Training
 
 
-def plan_of(folder: Path, preset: str, recipe: Recipe, data: PreparedData, *, minutes: float) -> tuple[int, ...]:
-    """Images of each stage; measured once, since the same plan must be found again."""
-    path = folder / "plan.json"
-    if path.exists():
-        return tuple(json.loads(path.read_text()))
+def plan_of(preset: str, recipe: Recipe, data: PreparedData, *, minutes: float) -> tuple[int, ...]:
+    """Images of each stage."""
     costs = seconds_per_image(recipe, data)
     plan = planned(preset, "images", len(costs)) or planned(preset, "epochs", len(costs))
-    images = images_of(plan, costs, 60 * minutes)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_durably(path, json.dumps(images).encode())
-    return images
+    return images_of(plan, costs, 60 * minutes)
 
 
 # Measuring
@@ -190,7 +195,7 @@ def main() -> None:
     options = parser.parse_args()
     configure(threads=1)
     if options.quick:
-        options.resolution, options.faces = 8, 100
+        options.resolution, options.faces, options.precision = 8, 100, "fp32"  # bf16 takes minutes where it is emulated
         data = demo_data(CACHE, **QUICK)
     elif options.data is None:
         parser.error("give the folder of prepared data, or --quick")
@@ -208,9 +213,11 @@ def main() -> None:
         recipe = recipe_of(values, options.resolution, preset=preset)
         folder = options.cache / f"{preset}-{options.precision}-{options.minutes:g}-{options.resolution}-{data.key[:8]}"
         if options.quick:
+            folder = None
             images = tuple(QUICK_STEPS * batch for batch in recipe.batch)
         else:
-            images = plan_of(folder, preset, recipe, data, minutes=options.minutes)
+            # Kept, since costs vary and the same plan must be found again.
+            images = kept(folder / "plan.json", partial(plan_of, preset, recipe, data, minutes=options.minutes))
         print(f"<!-- {preset}: {dict(zip(recipe.resolutions, images, strict=True))} images -->", flush=True)
         spent = 0.0
         for stage, model, seconds in stages_trained(recipe.spec(data, images=images, seed=0), data, folder):

@@ -8,7 +8,7 @@ bad ones are among them: learning rates, the loss, the weight of the penalty, le
 is the share of asked-for attributes in the faces of the test split, as an examiner finds them: a network of the judge's
 kind, trained from another seed, of which the score knows nothing. Runs that diverge are counted and left out.
 
-What is known of finished runs is kept in --out, a line of JSON a run, and not trained again. The last line of the
+What is known of finished runs is kept in --out, a file of JSON a run, and not trained again. The last line of the
 output is a JSON list. The correlations of --quick mean nothing: its runs are too short to differ.
 """
 
@@ -16,12 +16,13 @@ import argparse
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, train
+from benchmarks.demo import CACHE, QUICK, WHOLE, demo_data, kept, train
 from benchmarks.goals import figure_entry
 from scheduler.comparing import spearman_figure
 from t2f.data import PreparedData
@@ -34,7 +35,7 @@ from t2f.pairs import reference_pairs, right_captions
 from t2f.reading import Reader, data_reader
 from t2f.reference import reference_for
 from t2f.settings import PRESETS, Settings, Value
-from t2f.spec import RESOLUTIONS, StagePlan, TrainingSpec
+from t2f.spec import RESOLUTIONS, TRAINING_VERSION, StagePlan, TrainingSpec
 from t2f.trainer import DivergedError
 from t2f.trainfile import ProbeSection
 
@@ -106,19 +107,14 @@ def truth(model: FaceModel, reader: Reader, data: PreparedData, plan: Plan, exam
     return float((examiner.attributes(faces).numpy() == split.attributes_NA[pairs.image_N]).mean())
 
 
-def all_runs(count: int, data: PreparedData, plan: Plan, examiner: Judge, out: Path) -> list[dict[str, Any]]:
+def all_runs(count: int, data: PreparedData, plan: Plan, examiner: Judge, folder: Path | None) -> list[dict[str, Any]]:
     """Every run, each kept as soon as it is there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    kept = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    known = {one["run"]: one for one in kept}
+    found = []
     for number in range(count):
-        if number not in known:
-            begun = time.process_time()
-            known[number] = run(number, data, plan, examiner)
-            with out.open("a") as file:
-                file.write(json.dumps(known[number]) + "\n")
-            print(f"run {number}: {said(known[number])}, {time.process_time() - begun:.0f} CPU seconds", flush=True)
-    return [known[number] for number in range(count)]
+        begun, path = time.process_time(), folder and folder / f"{number}.json"
+        found.append(kept(path, partial(run, number, data, plan, examiner)))
+        print(f"run {number}: {said(found[-1])}, {time.process_time() - begun:.0f} CPU seconds", flush=True)
+    return found
 
 
 def said(one: dict[str, Any]) -> str:
@@ -147,7 +143,7 @@ def main() -> None:
     parser.add_argument("--kimg", type=float, default=40, help="thousand images a stage of the longest runs")
     parser.add_argument("--quick", action="store_true", help="6 runs to 8 px, under a minute")
     parser.add_argument("--cache", type=Path, default=CACHE, help="the demo faces")
-    parser.add_argument("--out", type=Path, help="file of finished runs; default: in the cache, named after the plan")
+    parser.add_argument("--out", type=Path, help="folder of finished runs; default: in the cache, named after the plan")
     options = parser.parse_args()
     configure(threads=1)
     if options.quick:
@@ -156,8 +152,9 @@ def main() -> None:
         plan, count, made = Plan(resolution=16, images=round(1000 * options.kimg), judged=500), options.runs, WHOLE
     data = demo_data(options.cache, **made)
     examiner = train_judge(data, options=JudgeOptions(steps=made["judge_steps"], seed=EXAMINER_SEED))
-    name = f"{plan.resolution}px-{plan.images}-{data.key[:12]}.jsonl"
-    runs = all_runs(count, data, plan, examiner, options.out or options.cache.parent / "score" / name)
+    name = f"{plan.resolution}px-{plan.images}-v{TRAINING_VERSION}-{data.key[:12]}"
+    folder = None if options.quick else options.out or options.cache.parent / "score" / name
+    runs = all_runs(count, data, plan, examiner, folder)
     diverged = sum("diverged" in one for one in runs)
     print(f"{len(runs)} runs at {plan.resolution} px, {diverged} diverged; nobody was chosen")
     entries = [entry for name in FINDING if (entry := correlation(runs, name)) is not None]

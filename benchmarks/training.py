@@ -145,14 +145,23 @@ class Bench:
         return Case(resolution=resolution, lengths=lengths, data=str(data.path), threads=self.threads, **more)
 
 
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for it; elsewhere it is emulated, many times slower than float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def own_cases(fp32: Case) -> dict[str, Case]:
+    """What is measured of ours, the fastest last; bf16 where the processor has it."""
+    if not multiplies_bf16():
+        return {"fp32": fp32}
+    bf16 = replace(fp32, precision="bf16")
+    return {"fp32": fp32, "bf16": bf16, "bf16, penalty every 4th step": replace(bf16, penalty_interval=4)}
+
+
 def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, details: bool) -> list[Figure]:
     """Steps of the peer and of ours in turn; with details also memory, sampling, convolution rate and loader."""
     fp32 = bench.case(resolution)
-    ours = {
-        "fp32": fp32,
-        "bf16": bench.case(resolution, precision="bf16"),
-        "bf16, penalty every 4th step": bench.case(resolution, precision="bf16", penalty_interval=4),
-    }
+    ours = own_cases(fp32)
     peer = bench.peer_side(fp32)
     own = {name: bench.own_side(case) for name, case in ours.items()}
     counts = {name: case.penalty_interval for name, case in ours.items()}
@@ -175,9 +184,8 @@ def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, detail
         flops = own["fp32"].ask("flops")["flops"]
         share = [flops / row["cpu"] / rate for row, rate in zip(rows["fp32"], rates, strict=True)]
         print(f"  {flops / 1e9:.0f} GFLOP a step, counted where convolutions and matrix products are called")
-        # The fastest step is the one that waits relatively longest.
-        fastest = own["bf16, penalty every 4th step"]
-        stall = [fastest.ask("stall", count=4)["share"] for _ in range(bench.rounds)]
+        fastest = list(own)[-1]  # its step is the one that waits relatively longest
+        stall = [own[fastest].ask("stall", count=4)["share"] for _ in range(bench.rounds)]
         samples: dict[str, list[dict[str, float]]] = {"peer": [], "fp32": []}
         for _ in range(bench.rounds):
             samples["peer"].append(peer.ask("sample", count=2))
@@ -196,7 +204,7 @@ def speedups(bench: Bench, resolution: int, targets: dict[str, float], *, detail
             ),
             Figure(goal=f"{resolution} px, fp32: speedup of sampling", target=1.5, values=ratios(samples, "fp32")),
             Figure(
-                goal=f"{resolution} px, bf16, penalty every 4th step: loading's share of a step",
+                goal=f"{resolution} px, {fastest}: loading's share of a step",
                 target=0.01,
                 values=tuple(stall),
                 better="lower",
@@ -211,12 +219,7 @@ def text_speedups(bench: Bench, resolution: int, what: str, lengths: tuple[int, 
     """Small pictures, where the text encoder is a large part of a step."""
     case = bench.case(resolution, lengths)
     peer = bench.peer_side(case)
-    ours = {
-        "fp32": case,
-        "bf16": replace(case, precision="bf16"),
-        "bf16, penalty every 4th step": replace(case, precision="bf16", penalty_interval=4),
-    }
-    own = {name: bench.own_side(one) for name, one in ours.items()}
+    own = {name: bench.own_side(one) for name, one in own_cases(case).items()}
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("peer", *own)}
     for side in (peer, *own.values()):
         side.ask("step", count=2)
@@ -279,6 +282,8 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     bench = Bench(cache=cache, peer=peer_python(cache), rounds=rounds, threads=options.threads)
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, peer {PEER}")
+    if not multiplies_bf16():
+        print("bf16 is not measured: this processor has neither avx512_bf16 nor AMX")
     targets_32 = {"fp32": 1.4, "bf16": 2.4, "bf16, penalty every 4th step": 3.8}
     if options.quick:
         figures = speedups(bench, 16, targets_32, details=False)  # the goals are those of 32 px
