@@ -32,6 +32,7 @@ from PIL import Image
 
 from benchmarks.goals import rounds_entry
 from t2f.data import PreparedData, PrepareOptions, prepare
+from t2f.precision import processor_multiplies_bf16
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = "pro-gan-pth==1.3.3.3"
@@ -145,14 +146,9 @@ class Bench:
         return Case(resolution=resolution, lengths=lengths, data=str(data.path), threads=self.threads, **more)
 
 
-def multiplies_bf16() -> bool:
-    """Whether this processor has instructions for it; elsewhere it is emulated, many times slower than float32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def own_cases(fp32: Case) -> dict[str, Case]:
     """What is measured of ours, the fastest last; bf16 where the processor has it."""
-    if not multiplies_bf16():
+    if not processor_multiplies_bf16():
         return {"fp32": fp32}
     bf16 = replace(fp32, precision="bf16")
     return {"fp32": fp32, "bf16": bf16, "bf16, penalty every 4th step": replace(bf16, penalty_interval=4)}
@@ -282,7 +278,7 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     bench = Bench(cache=cache, peer=peer_python(cache), rounds=rounds, threads=options.threads)
     print(f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, peer {PEER}")
-    if not multiplies_bf16():
+    if not processor_multiplies_bf16():
         print("bf16 is not measured: this processor has neither avx512_bf16 nor AMX")
     targets_32 = {"fp32": 1.4, "bf16": 2.4, "bf16, penalty every 4th step": 3.8}
     if options.quick:

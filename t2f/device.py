@@ -3,6 +3,7 @@
 import torch
 
 from t2f.errors import SpecError
+from t2f.precision import Precision, is_emulated
 from t2f.processor import cpu_model
 
 
@@ -23,11 +24,12 @@ def require_devices(count: int) -> None:
         raise SpecError(f"--devices {count} is not allowed; it must be {allowed}")
 
 
-def numerics_class(device: torch.device, *, precision: str = "fp32", devices: int = 1) -> str:
+def numerics_class(device: torch.device, *, precision: Precision = "fp32", devices: int = 1) -> str:
     """What the bits depend on besides the recipe: device, instruction set, torch build, threads, precision, devices."""
     if device.type == "cuda":
         model, level, threads = torch.cuda.get_device_name(device), "cuda", 0
     else:
         model, level, threads = cpu_model(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    kind = f"{precision} emulated" if is_emulated(precision, device) else precision
     count = f"{devices} device{'s' if devices > 1 else ''}"
-    return f"{model} | {level} | torch {torch.__version__} | {threads} threads | {precision} | {count}"
+    return f"{model} | {level} | torch {torch.__version__} | {threads} threads | {kind} | {count}"

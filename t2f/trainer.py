@@ -24,7 +24,7 @@ from t2f.layers import stream_seed
 from t2f.loader import LoadedBatch, Loader
 from t2f.losses import LOSSES, PenaltyInputs, Scores
 from t2f.networks import Discriminator, FaceModel, fade_reals, start_as_identity, take_over
-from t2f.precision import autocast
+from t2f.precision import autocast, warn_if_emulated
 from t2f.ranks import Ranks
 from t2f.reading import data_reader
 from t2f.settings import Settings
@@ -106,6 +106,8 @@ class StageTrainer:
         self.stage = stage
         self.device = torch.device(device)
         self.ranks = ranks or Ranks()
+        if self.ranks.rank == 0:
+            warn_if_emulated(stage.settings.compute.precision, self.device)
         self._step = 0
         rows = self.ranks.rows(stage)
         split = data.split("train")
