@@ -21,6 +21,7 @@ from t2f.spec import RESOLUTIONS, StagePlan, StageSpec, TrainingSpec, stage_keys
 from t2f.train import ema_model
 from t2f.trainer import StageTrainer
 from t2f.trainfile import planned
+from t2f.yamlfile import parse_value
 
 CACHE = Path.home() / ".cache" / "t2f-benchmarks" / "faces"
 # What `demo_data` makes: for figures, and to see that a benchmark works.
@@ -80,6 +81,20 @@ def recipe_of(
         settings=Settings().with_values(values),
         late=late or {},
     )
+
+
+def with_given(
+    values: Mapping[str, Value], given: Sequence[str], resolution: int
+) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
+    """Settings with those of `--set NAME=VALUE`, and those of later stages where VALUE is a list."""
+    first, late = dict(values), {}
+    for written in given:
+        name, _, text = written.partition("=")
+        value = parse_value(text, source=f"--set {written}")
+        first[name], *later = value if isinstance(value, list) else [value]
+        for stage, one in zip(RESOLUTIONS[1 : RESOLUTIONS.index(resolution) + 1], later, strict=False):
+            late.setdefault(stage, {})[name] = one
+    return first, late
 
 
 def seconds_per_image(recipe: Recipe, data: PreparedData) -> tuple[float, ...]:

@@ -47,6 +47,7 @@ from benchmarks.demo import (
     recipe_of,
     seconds_per_image,
     train,
+    with_given,
 )
 from benchmarks.goals import figure_entry
 from t2f.data import PreparedData, Split
@@ -61,10 +62,9 @@ from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
 from t2f.reading import data_reader
 from t2f.reference import reference_for
-from t2f.settings import PRESETS, Value
+from t2f.settings import PRESETS
 from t2f.spec import RESOLUTIONS
 from t2f.trainfile import planned
-from t2f.yamlfile import parse_value
 
 SPLIT = "test"
 # How a caption says an attribute that it may leave out; skin, hair colour and hair style are always said.
@@ -117,16 +117,7 @@ def ceiling(data: PreparedData, pairs: Pairs, name: str) -> float:
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
     """The preset with the values of --set; a list there gives a value to each stage."""
-    resolutions = RESOLUTIONS[: RESOLUTIONS.index(options.resolution) + 1]
-    values: dict[str, Value] = dict(PRESETS[options.preset])
-    late: dict[int, dict[str, Value]] = {}
-    for written in options.set:
-        name, _, text = written.partition("=")
-        value = parse_value(text, source=f"--set {written}")
-        first, *later = value if isinstance(value, list) else [value]
-        values[name] = first
-        for resolution, one in zip(resolutions[1:], later, strict=False):
-            late.setdefault(resolution, {})[name] = one
+    values, late = with_given(PRESETS[options.preset], options.set, options.resolution)
     return recipe_of(
         values,
         options.resolution,

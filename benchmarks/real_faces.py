@@ -3,6 +3,7 @@
     t2f data prepare PHOTOGRAPHS --format face2text --uncaptioned LFW --crop centre:128 --name faces
     python -m benchmarks.real_faces t2f-home/data/faces                      64 px, 3 CPU hours for each preset
     python -m benchmarks.real_faces t2f-home/data/faces --presets modern     one alone, to run both side by side
+    python -m benchmarks.real_faces t2f-home/data/faces --presets modern --set text.caption_dropout=.3
     python -m benchmarks.real_faces --quick                                  ten steps on demo faces, under a minute
 
 Each training has one thread and bf16 (`--precision fp32` where the processor has none), and goes on where it was when
@@ -41,6 +42,7 @@ from benchmarks.demo import (
     recipe_of,
     seconds_per_image,
     stages_trained,
+    with_given,
 )
 from benchmarks.faces import interval
 from benchmarks.goals import figure_entry
@@ -188,6 +190,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=180.0, help="CPU minutes of one training")
     parser.add_argument("--resolution", type=int, choices=RESOLUTIONS[:5], default=64, help="of the last stage, px")
     parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=("modern", "article"))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="VALUE or [one, a, stage]")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--faces", type=int, default=1000, help="faces that the figures are over")
     parser.add_argument("--samples", type=Path, help="folder for a PNG of each preset: a held-out caption a row")
@@ -209,9 +212,11 @@ def main() -> None:
     )
     last: dict[str, Told] = {}
     for preset in options.presets:
-        values = {**PRESETS[preset], "compute.precision": options.precision}
-        recipe = recipe_of(values, options.resolution, preset=preset)
-        folder = options.cache / f"{preset}-{options.precision}-{options.minutes:g}-{options.resolution}-{data.key[:8]}"
+        values, late = with_given(PRESETS[preset], options.set, options.resolution)
+        values["compute.precision"] = options.precision
+        recipe = recipe_of(values, options.resolution, preset=preset, late=late)
+        name = f"{preset}-{options.precision}-{options.minutes:g}-{options.resolution}-{data.key[:8]}"
+        folder = options.cache / "-".join([name, *sorted(options.set)])
         if options.quick:
             folder = None
             images = tuple(QUICK_STEPS * batch for batch in recipe.batch)
