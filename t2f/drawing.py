@@ -10,16 +10,17 @@ from torch import Tensor
 
 from t2f.layers import stream_seed
 from t2f.networks import FaceModel
+from t2f.portions import portion
 from t2f.reading import Reader
 from t2f.text import Captions
 
 
 @torch.no_grad()
 def draw(model: FaceModel, captions: Captions, noise_NZ: Tensor) -> Tensor:
-    """uint8 images_N3RR, in batches that fit anywhere; a model without words does not look at the captions."""
+    """uint8 images_N3RR, a portion at a time; a model without words does not look at the captions."""
     device = next(model.parameters()).device
     pictures = []
-    for rows in torch.arange(len(noise_NZ)).split(64):
+    for rows in torch.arange(len(noise_NZ)).split(portion(model.generator.resolution)):
         text_BE = model.embed(captions.rows(rows).to(device))
         pictures.append(model.draw(text_BE, noise_NZ[rows].to(device)).cpu())
     return torch.cat(pictures)

@@ -21,6 +21,7 @@ from t2f.checkpoint import load_tensors, save_tensors, tensors_sha256
 from t2f.data import PreparedData, Split
 from t2f.errors import CheckpointError, DataError
 from t2f.layers import stream_seed
+from t2f.portions import portion
 from t2f.probe import NO_JUDGE
 
 JUDGE_VERSION = 1
@@ -83,13 +84,14 @@ class Judge(nn.Module):
     @torch.no_grad()
     def embed_all_images(self, images_N3RR: Tensor) -> Tensor:
         """`embed_images` of any number of pictures."""
-        return torch.cat([self.embed_images(images) for images in images_N3RR.split(256)])
+        size = portion(images_N3RR.shape[-1], most=256)
+        return torch.cat([self.embed_images(images) for images in images_N3RR.split(size)])
 
     @torch.no_grad()
     def attributes(self, images_N3RR: Tensor) -> Tensor:
         """The most likely value of each attribute: int64 attributes_NA."""
         found = []
-        for images in images_N3RR.split(256):
+        for images in images_N3RR.split(portion(images_N3RR.shape[-1], most=256)):
             features_BF = self.features(images)
             found.append(torch.stack([head(features_BF).argmax(dim=1) for head in self.attribute_heads], dim=1))
         return torch.cat(found)

@@ -17,6 +17,7 @@ from t2f.metrics.catalogue import Better
 from t2f.metrics.figures import Figure, block_figure, block_rows, by_image, mean_figure
 from t2f.metrics.nearest import nearest_training, small_pictures
 from t2f.pairs import Pairs, caption_tokens
+from t2f.portions import portion
 
 Extractor = Callable[[Tensor], Tensor]  # uint8 images_N3RR -> features_NF
 
@@ -121,7 +122,7 @@ class Comparison:
 
 
 def in_batches(extract: Extractor, images_N3RR: Tensor) -> Tensor:
-    return torch.cat([extract(images) for images in images_N3RR.split(64)])
+    return torch.cat([extract(images) for images in images_N3RR.split(portion(images_N3RR.shape[-1]))])
 
 
 # One number for all the faces, or one for each of them, by the name of the figure.

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from t2f.portions import portion
+
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 WINDOW, SIGMA = 11, 1.5  # px
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -19,7 +21,12 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 def ms_ssim(ones_N3RR: Tensor, others_N3RR: Tensor) -> Tensor:
     """float64 similarity_N of pairs of pictures in 0..255, 1 for equal ones; from 16 px on."""
-    ones, others = ones_N3RR.float(), others_N3RR.float()
+    size = portion(ones_N3RR.shape[-1])
+    pairs = zip(ones_N3RR.split(size), others_N3RR.split(size), strict=True)
+    return torch.cat([_ms_ssim(ones.float(), others.float()) for ones, others in pairs])
+
+
+def _ms_ssim(ones: Tensor, others: Tensor) -> Tensor:
     product_N = torch.ones(len(ones), dtype=torch.float64)
     for scale, weight in enumerate(WEIGHTS):
         similarity_N, contrast_N = _ssim(ones, others)

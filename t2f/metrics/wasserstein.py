@@ -5,13 +5,17 @@ N images, R resolution in px, P patches, D directions, L values of a descriptor
 Sliced Wasserstein distances are means of absolute differences between sorted projections, times 1000.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from t2f.portions import portion
 
 PATCH = 7  # px on a side (ProGAN section 5)
 PATCHES_PER_IMAGE = 128
@@ -54,26 +58,55 @@ def laplacian_swd(
     As in the paper's code; only that both sets' patches are cut at the same places, so that no part of their difference
     is one of places.
     """
-    levels = zip(laplacian_pyramid(reals_N3RR.float()), laplacian_pyramid(fakes_N3RR.float()), strict=True)
-    distances = {}
-    for level, (reals, fakes) in enumerate(levels):
-        random = torch.Generator().manual_seed(seed + level)
-        places = patch_places(len(reals), reals.shape[-1], random)
-        distances[reals.shape[-1]] = sliced_wasserstein(
-            normalised_patches(reals, places), normalised_patches(fakes, places), directions=directions, seed=seed
-        )
-    return distances
+    levels = zip(level_descriptors(reals_N3RR, seed), level_descriptors(fakes_N3RR, seed), strict=True)
+    return {
+        resolution: sliced_wasserstein(reals_PL, fakes_PL, directions=directions, seed=seed)
+        for (resolution, reals_PL), (_, fakes_PL) in levels
+    }
+
+
+def level_descriptors(images_N3RR: Tensor, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """Resolution and descriptors_PL of each level of the pyramid, the finest first.
+
+    Of whole sets only the patches are held, and what is left for the next level, which is as large as the images.
+    """
+    current = images_N3RR
+    for level in count():
+        resolution = current.shape[-1]
+        places = patch_places(len(current), resolution, torch.Generator().manual_seed(seed + level))
+        found_PYXC, current = level_patches(current, places)
+        yield resolution, normalised(found_PYXC)
+        if current is None:
+            return
+
+
+def level_patches(images_N3RR: Tensor, places_NP2: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The details' patches_PYXC, and what is left for the next level; a portion of the images at a time."""
+    size = portion(images_N3RR.shape[-1])
+    found, rest = [], []
+    for images, places in zip(images_N3RR.split(size), places_NP2.split(size), strict=True):
+        details, smaller = split_details(images.float())
+        found.append(patches(details, places))
+        rest.append(smaller)
+    return torch.cat(found), None if rest[0] is None else torch.cat(rest)
 
 
 def laplacian_pyramid(images_N3RR: Tensor) -> list[Tensor]:
     """Details at R, R/2, ... and the remainder at 16 px."""
     pyramid, current = [], images_N3RR
-    while current.shape[-1] > SMALLEST_PYRAMID:
-        down, up = smoothing_matrices(current.shape[-1])
-        smaller = down @ current @ down.T
-        pyramid.append(current - up @ smaller @ up.T)
-        current = smaller
-    return [*pyramid, current]
+    while current is not None:
+        details, current = split_details(current)
+        pyramid.append(details)
+    return pyramid
+
+
+def split_details(images_N3RR: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The details, and the images at half the resolution that they are missing from; at 16 px all is detail."""
+    if images_N3RR.shape[-1] == SMALLEST_PYRAMID:
+        return images_N3RR, None
+    down, up = smoothing_matrices(images_N3RR.shape[-1])
+    smaller = down @ images_N3RR @ down.T
+    return images_N3RR - up @ smaller @ up.T, smaller
 
 
 @lru_cache
@@ -96,16 +129,19 @@ def patch_places(num_images: int, resolution: int, random: torch.Generator) -> T
     return torch.randint(resolution - PATCH + 1, (num_images, PATCHES_PER_IMAGE, 2), generator=random)
 
 
-def normalised_patches(images_N3RR: Tensor, places_NP2: Tensor) -> Tensor:
-    """descriptors_PL: patches in which each channel has mean 0 and deviation 1 over the whole set."""
+def patches(images_N3RR: Tensor, places_NP2: Tensor) -> Tensor:
+    """patches_PYXC of all images, whose upper left corners are at these places."""
     steps = torch.arange(PATCH)
     rows = places_NP2[:, :, 0, None, None] + steps[:, None]
     columns = places_NP2[:, :, 1, None, None] + steps[None, :]
     images = torch.arange(len(images_N3RR))[:, None, None, None]
-    patches_NPYXC = images_N3RR.permute(0, 2, 3, 1)[images, rows, columns]
-    patches = patches_NPYXC.flatten(0, 1)
-    mean, deviation = patches.mean(dim=(0, 1, 2)), patches.std(dim=(0, 1, 2), unbiased=False)
-    return ((patches - mean) / (deviation + 1e-8)).flatten(1)
+    return images_N3RR.permute(0, 2, 3, 1)[images, rows, columns].flatten(0, 1)
+
+
+def normalised(patches_PYXC: Tensor) -> Tensor:
+    """descriptors_PL, in place: each channel has mean 0 and deviation 1 over the whole set."""
+    mean, deviation = patches_PYXC.mean(dim=(0, 1, 2)), patches_PYXC.std(dim=(0, 1, 2), unbiased=False)
+    return patches_PYXC.sub_(mean).div_(deviation + 1e-8).flatten(1)
 
 
 def image_distance(reals_N3RR: Tensor, fakes_N3RR: Tensor) -> float:

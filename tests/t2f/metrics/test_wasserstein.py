@@ -34,7 +34,7 @@ def test_pyramid_adds_up_and_matches_a_slow_blur():
 def test_patches_are_where_they_should_be_and_normalised():
     pictures = images(2, 16, 1).float()
     places = metrics.patch_places(2, 16, torch.Generator().manual_seed(0))
-    found = metrics.normalised_patches(pictures, places).reshape(2, 128, 7, 7, 3)
+    found = metrics.normalised(metrics.patches(pictures, places)).reshape(2, 128, 7, 7, 3)
     cut = np.stack(
         [
             [pictures[n, :, r : r + 7, c : c + 7].permute(1, 2, 0).numpy() for r, c in places[n].tolist()]
