@@ -15,6 +15,14 @@ MAX_DEPTH = 20
 MAX_WHOLE = 2**63 - 1  # what a database column holds
 
 
+class _WrongLineError(Exception):
+    """What is wrong in a line of the text, counted from 1, and in which key of which key."""
+
+    def __init__(self, line: int, what: str, path: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.line, self.what, self.path = line, what, tuple(path)
+
+
 class LinedDict(dict[str, Any]):
     """A mapping of a file, which knows the lines that it and its keys stand in, counted from 1."""
 
@@ -29,13 +37,11 @@ class _StrictLoader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
             # A few nested aliases stand for billions of values, and no sweep file needs one.
-            raise SpecError(
-                f"line {event.start_mark.line + 1}: an alias (*{event.anchor}) is not allowed; write it out"
-            )
+            raise _WrongLineError(event.start_mark.line + 1, f"an alias (*{event.anchor}) is not allowed; write it out")
         self.depth = getattr(self, "depth", 0) + 1
         if self.depth > MAX_DEPTH:
             line = self.peek_event().start_mark.line + 1
-            raise SpecError(f"line {line}: values are nested deeper than {MAX_DEPTH} levels; flatten them")
+            raise _WrongLineError(line, f"values are nested deeper than {MAX_DEPTH} levels; flatten them")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -48,9 +54,10 @@ class _StrictLoader(yaml.SafeLoader):
         except (ValueError, LookupError, AttributeError) as error:
             # PyYAML reads a value as its tag says (`!!bool x`), and raises whatever comes where it is none.
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            raise SpecError(
-                f"line {node.start_mark.line + 1}: not valid YAML: {node.value!r:.100} cannot be read as {tag}; "
-                "write a plain word or number, without a tag"
+            raise _WrongLineError(
+                node.start_mark.line + 1,
+                f"not valid YAML: {node.value!r:.100} cannot be read as {tag}; "
+                "write a plain word or number, without a tag",
             ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -58,16 +65,14 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise SpecError(f"line {line}: a key must be a word or a number, not a list or a mapping")
+                raise _WrongLineError(line, "a key must be a word or a number, not a list or a mapping")
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise SpecError(f"line {line}: a merge key (<<) is not allowed; write the values out")
+                raise _WrongLineError(line, "a merge key (<<) is not allowed; write the values out")
             key = self.construct_object(key_node)
             if not isinstance(key, Hashable):
-                raise SpecError(
-                    f"line {line}: a key must be a word or a number, not {key_node.value!r:.100} with a tag"
-                )
+                raise _WrongLineError(line, f"a key must be a word or a number, not {key_node.value!r:.100} with a tag")
             if key in seen:
-                raise SpecError(f"line {line}: the key {key!r} is given twice; keep one")
+                raise _WrongLineError(line, f"the key {key!r} is given twice; keep one")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -123,20 +128,40 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], str]:
 def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
     """The mapping that a text holds, and each inside it, as a `LinedDict`; `source` is what errors call the text."""
     try:
+        return _parsed(text, source)
+    except _WrongLineError as wrong:
+        raise SpecError(": ".join((f"{source}, line {wrong.line}", *wrong.path, wrong.what))) from wrong
+
+
+def parse_lineless(text: str, *, source: str) -> dict[str, Any]:
+    """As `parse_yaml`, of what stands in no file that a person could look at: errors name no line."""
+    try:
+        return _without_lines(_parsed(text, source))
+    except _WrongLineError as wrong:
+        raise SpecError(": ".join((source, *wrong.path, wrong.what))) from wrong
+
+
+def parse_value(text: str, *, source: str) -> Any:
+    """One value, as somebody writes it on a command line."""
+    try:
+        return _without_lines(_parsed(f"value: {text}", source))["value"]
+    except _WrongLineError as wrong:
+        # The key is ours: nobody wrote it.
+        raise SpecError(": ".join((source, *wrong.path[1:], wrong.what))) from wrong
+
+
+def _parsed(text: str, source: str) -> LinedDict:
+    """The mapping of the text's only document, or _WrongLineError, or SpecError where no line is to blame."""
+    try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
-    except SpecError as error:
-        raise SpecError(f"{source}, {error}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = chr(error.character) if isinstance(error.character, int) else error.character
-        raise SpecError(
-            f"{source}, line {line}: not valid YAML: the character {character!r} is not allowed; remove it"
-        ) from error
+        raise _WrongLineError(line, f"not valid YAML: the character {character!r} is not allowed; remove it") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = f"not valid YAML: {getattr(error, 'problem', None) or error}"
         mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error)
-        raise SpecError(f"{source}{where}: not valid YAML: {what}") from error
+        raise (_WrongLineError(mark.line + 1, what) if mark else SpecError(f"{source}: {what}")) from error
     if not documents or documents == [None]:
         raise SpecError(f"{source} is empty; it must hold 'key: value' lines")
     if len(documents) > 1:
@@ -144,26 +169,8 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
     if not isinstance(documents[0], dict):
         kind = "a list" if isinstance(documents[0], list) else "a single value"
         raise SpecError(f"{source} holds {kind} at its root; it must hold 'key: value' lines")
-    _refuse_strange(documents[0], source, 1, ())
+    _refuse_strange(documents[0], 1, ())
     return documents[0]
-
-
-def parse_value(text: str, *, source: str) -> Any:
-    """One value, as somebody writes it on a command line."""
-    return parse_lineless(f"value: {text}", source=source, within="value")["value"]
-
-
-def parse_lineless(text: str, *, source: str, within: str = "") -> dict[str, Any]:
-    """As `parse_yaml`, of what stands in no file that a person could look at: errors name no line.
-
-    within: the key that the person did not write.
-    """
-    try:
-        return _without_lines(parse_yaml(text, source=source))
-    except SpecError as error:
-        said = str(error).removeprefix(source)
-        place = re.match(rf", line \d+(?:: {re.escape(within)}(?=: ))?" if within else r", line \d+", said)
-        raise SpecError(source + said[place.end() if place else 0 :]) from error
 
 
 def _without_lines(value: Any) -> Any:
@@ -173,27 +180,35 @@ def _without_lines(value: Any) -> Any:
     return [_without_lines(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _refuse_strange(value: Any, source: str, line: int, path: Sequence[str]) -> None:
+def _refuse_strange(value: Any, line: int, path: Sequence[str]) -> None:
     """Not-a-number, infinity, numbers no database holds, text no file holds, keys that are no words, dates."""
-    where = ": ".join((f"{source}, line {line}", *path))
     if isinstance(value, LinedDict):
         for key, inner in value.items():
             if not isinstance(key, str | int):
-                raise SpecError(f"{where}: the key {key!r} is not allowed; keys are words")
-            _refuse_strange(inner, source, value.lines[key], (*path, str(key)))
+                raise _WrongLineError(line, f"the key {key!r} is not allowed; keys are words", path)
+            _refuse_strange(inner, value.lines[key], (*path, str(key)))
     elif isinstance(value, list):
         for inner in value:
-            _refuse_strange(inner, source, inner.line if isinstance(inner, LinedDict) else line, path)
-    elif isinstance(value, str) and not _is_encodable(value):
-        raise SpecError(
-            f"{where}: {value!r:.100} holds half a character (a lone surrogate); write the character itself"
-        )
-    elif isinstance(value, int) and not -MAX_WHOLE <= value <= MAX_WHOLE:
-        raise SpecError(f"{where}: a whole number beyond {MAX_WHOLE} is not allowed; give a smaller one")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise SpecError(f"{where}: {value} is not allowed; give a finite number")
-    elif value is not None and not isinstance(value, str | int | float | bool):
-        raise SpecError(f"{where}: {value!r} is not allowed; put text in quotes")
+            _refuse_strange(inner, inner.line if isinstance(inner, LinedDict) else line, path)
+    elif (what := _strange(value)) is not None:
+        raise _WrongLineError(line, what, path)
+
+
+def _strange(value: Any) -> str | None:
+    """Why a single value is not allowed."""
+    if isinstance(value, str):
+        if _is_encodable(value):
+            return None
+        return f"{value!r:.100} holds half a character (a lone surrogate); write the character itself"
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        if -MAX_WHOLE <= value <= MAX_WHOLE:
+            return None
+        return f"a whole number beyond {MAX_WHOLE} is not allowed; give a smaller one"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value} is not allowed; give a finite number"
+    return f"{value!r} is not allowed; put text in quotes"
 
 
 def _is_encodable(text: str) -> bool:
