@@ -466,7 +466,9 @@ def as_floats(images_B3RR: Tensor) -> Tensor:
 
 def deviation(images_B3RR: Tensor) -> Tensor:
     """How much images differ from each other: the standard deviation over the batch, averaged over pixels."""
-    return images_B3RR.detach().float().std(dim=0, unbiased=False).mean()
+    # Written out: `Tensor.std` over the batch is up to 25 times as slow on a CPU.
+    images = images_B3RR.detach().float()
+    return (images - images.mean(dim=0)).square_().mean(dim=0).sqrt_().mean()
 
 
 def divergence(curve: str, value: float) -> str | None:
