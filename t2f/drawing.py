@@ -19,11 +19,12 @@ from t2f.text import Captions
 def draw(model: FaceModel, captions: Captions, noise_NZ: Tensor) -> Tensor:
     """uint8 images_N3RR, a portion at a time; a model without words does not look at the captions."""
     device = next(model.parameters()).device
-    pictures = []
-    for rows in torch.arange(len(noise_NZ)).split(portion(model.generator.resolution)):
+    resolution = model.generator.resolution
+    pictures_N3RR = torch.empty(len(noise_NZ), 3, resolution, resolution, dtype=torch.uint8)
+    for rows in torch.arange(len(noise_NZ)).split(portion(resolution)):
         text_BE = model.embed(captions.rows(rows).to(device))
-        pictures.append(model.draw(text_BE, noise_NZ[rows].to(device)).cpu())
-    return torch.cat(pictures)
+        pictures_N3RR[rows] = model.draw(text_BE, noise_NZ[rows].to(device)).cpu()
+    return pictures_N3RR
 
 
 def noise(model: FaceModel, name: str, count: int) -> Tensor:

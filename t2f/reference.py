@@ -120,12 +120,12 @@ def measure_bounds(
     brought: Brought = NOTHING,
 ) -> dict[str, Bounds]:
     """Metric -> floor and ceiling of its figures at one resolution, for the spec's images and split."""
-    count, given = spec.num_images, {"split": spec.split, "brought": brought}
+    count = spec.num_images
     faces = untrained_faces(data, resolution=resolution, num_images=count, split=spec.split)
-    untrained = compare(faces, data, judge, **given)
+    untrained = compare(faces, data, judge, split=spec.split, brought=brought)
     real = {
-        "others": compare(other_reals(data, resolution=resolution, num_images=count), data, judge, **given),
-        "held-out": compare(untrained.reals_N3RR, data, judge, **given),
+        "others": untrained.beside(other_reals(data, resolution=resolution, num_images=count)),
+        "held-out": untrained.beside(untrained.reals_N3RR),
     }
 
     def figures(comparison: Comparison, metric: Metric) -> dict[str, Figure]:

@@ -48,6 +48,10 @@ class Comparison:
     def has_captions(self) -> bool:
         return len(self.pairs.caption_N) > 0
 
+    def beside(self, fakes_N3RR: Tensor) -> "Comparison":
+        """The same reals beside other faces."""
+        return replace(self, fakes_N3RR=fakes_N3RR, _known={})
+
     def rows(self, rows: np.ndarray, *, is_block: bool = False) -> "Comparison":
         """The comparison of these rows alone; what is known of them already comes along."""
         picked = torch.from_numpy(rows)
@@ -175,8 +179,7 @@ class Metric:
                 found[name] = mean_figure(parts, note=note)
         numbers = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
         if numbers:
-            blocks = [comparison.rows(rows, is_block=True) for rows in block_rows(ordinal_N)]
-            parts = [self.measure(block) for block in blocks]
+            parts = [self.measure(comparison.rows(rows, is_block=True)) for rows in block_rows(ordinal_N)]
             for name, value in numbers.items():
                 spread = np.array([part.get(name, np.nan) for part in parts], dtype=np.float64)
                 lowest = 0.0 if min(value, *spread) >= 0 else -np.inf  # unbiased estimates may be below 0

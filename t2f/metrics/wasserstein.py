@@ -82,13 +82,16 @@ def level_descriptors(images_N3RR: Tensor, seed: int) -> Iterator[tuple[int, Ten
 
 def level_patches(images_N3RR: Tensor, places_NP2: Tensor) -> tuple[Tensor, Tensor | None]:
     """The details' patches_PYXC, and what is left for the next level; a portion of the images at a time."""
-    size = portion(images_N3RR.shape[-1])
-    found, rest = [], []
-    for images, places in zip(images_N3RR.split(size), places_NP2.split(size), strict=True):
-        details, smaller = split_details(images.float())
-        found.append(patches(details, places))
-        rest.append(smaller)
-    return torch.cat(found), None if rest[0] is None else torch.cat(rest)
+    resolution = images_N3RR.shape[-1]
+    is_last = resolution == SMALLEST_PYRAMID
+    rest_N3rr = None if is_last else torch.empty(len(images_N3RR), 3, resolution // 2, resolution // 2)
+    found = []
+    for rows in torch.arange(len(images_N3RR)).split(portion(resolution)):
+        details, smaller = split_details(images_N3RR[rows].float())
+        found.append(patches(details, places_NP2[rows]))
+        if not is_last:
+            rest_N3rr[rows] = smaller
+    return torch.cat(found), rest_N3rr
 
 
 def laplacian_pyramid(images_N3RR: Tensor) -> list[Tensor]:
