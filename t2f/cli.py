@@ -160,11 +160,11 @@ def train_with_bars(ranks: "Ranks", request: "TrainingRequest") -> None:
 
         def stage_done(done: TrainedStage) -> None:
             progress.update(tasks[done.resolution], completed=progress.tasks[tasks[done.resolution]].total)
-            score = done.evaluation.metrics["score"]
+            score = done.metrics["score"]
             interval = "" if score.low is None else f" ({score.low:.3f} to {score.high:.3f})"
             console.print(
                 f"{done.resolution} px: score {score.value:.3f}{interval}, "
-                f"{done.seconds:.0f} s, weights {done.weights_sha256[:16]}{judged(done.evaluation.metrics)}"
+                f"{done.seconds:.0f} s, weights {done.weights_sha256[:16]}{judged(done.metrics)}"
             )
 
         train(

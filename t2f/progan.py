@@ -325,7 +325,7 @@ def _train_logging(ranks: "Ranks", request: "TrainingRequest") -> None:
     from t2f.train import TrainedStage, train
 
     def stage_done(done: TrainedStage) -> None:
-        logger.info("%d px: fidelity %.3f, %.0f s", done.resolution, done.evaluation.score, done.seconds)
+        logger.info("%d px: fidelity %.3f, %.0f s", done.resolution, done.metrics["score"].value, done.seconds)
 
     train(request, ranks=ranks, progress=lambda stage, position, speed: None, stage_done=stage_done)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from torch import Tensor
 from t2f.card import card_of, scored_on
 from t2f.checkpoint import load_tensors, save_tensors, write_durably
 from t2f.data import PreparedData
-from t2f.data.files import writing
+from t2f.data.files import read_json, writing
 from t2f.device import configure, default_device, numerics_class
 from t2f.errors import CheckpointError, UserError
 from t2f.evaluation import Evaluation, evaluate
 from t2f.generate import init_weights, open_bundle, save_bundle
 from t2f.judge import Judge, load_judge
+from t2f.metrics.figures import Figure
 from t2f.networks import FaceModel
 from t2f.pictures import png_bytes, wall
 from t2f.probe import EvaluationSpec
@@ -39,7 +41,7 @@ class TrainedStage:
     key: str
     weights_sha256: str
     seconds: float
-    evaluation: Evaluation
+    metrics: Mapping[str, Figure]
 
 
 def save_state(path: Path, trainer: StageTrainer, key: str) -> None:
@@ -197,23 +199,25 @@ def train(
             trainer.load(load_state(folder / STATE_FILE, key))
         if ranks.rank == 0:
             numerics = numerics_class(device, precision=stage.settings.compute.precision, devices=ranks.size)
-            description = {"spec": stage.to_json(), "key": key, "numerics_class": numerics}
-            write_durably(folder / "spec.json", json.dumps(description, indent=1).encode())
+            files = _StageFiles(folder, {"spec": stage.to_json(), "key": key, "numerics_class": numerics})
+            if not trainer.position.is_finished:
+                files.describe()
         if not trainer.position.is_finished:
             _run(trainer, request, folder, key, images_before, progress)
         assert trainer.position.step == num_steps(stage)
         parent = {name: tensor.clone() for name, tensor in trainer.state().items()}
         images_before += trainer.position.images_seen
         if ranks.rank == 0:
-            evaluation = _measure(stage, parent, data, request.probe, folder)
-            card = card_of(data, scores=evaluation.metrics_json(), scored_on=scored_on(request.probe))
+            metrics = files.metrics(request.probe) or _measure(stage, parent, data, request.probe, files)
+            scores = {name: figure.to_json() for name, figure in metrics.items()}
+            card = card_of(data, scores=scores, scored_on=scored_on(request.probe))
             stage_done(
                 TrainedStage(
                     resolution=stage.resolution,
                     key=key,
                     weights_sha256=trainer.weights_sha256(),
                     seconds=time.monotonic() - begun,
-                    evaluation=evaluation,
+                    metrics=metrics,
                 )
             )
     if ranks.rank == 0:
@@ -250,13 +254,39 @@ def _run(
 
 
 def _measure(
-    stage: StageSpec, state: Mapping[str, Tensor], data: PreparedData, probe: EvaluationSpec, folder: Path
-) -> Evaluation:
-    """The stage's metrics and samples, written into its folder."""
+    stage: StageSpec, state: Mapping[str, Tensor], data: PreparedData, probe: EvaluationSpec, files: "_StageFiles"
+) -> Mapping[str, Figure]:
+    """The stage's metrics; they and the samples are written into its folder."""
     judge, judge_sha256 = load_judge(data)
     evaluation = evaluate_state(stage, state, data, judge=judge, judge_sha256=judge_sha256, spec=probe)
-    write_durably(folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
     # A row for each caption; faces of noise alone are one long row, which is folded.
     columns = probe.seeds if data.has_captions else min(8, probe.seeds)
-    write_durably(folder / "samples.png", png_bytes(wall(evaluation.wall, columns=columns)))
-    return evaluation
+    files.keep(evaluation, probe, columns=columns)
+    return evaluation.metrics
+
+
+class _StageFiles:
+    """What a stage's folder says of it, beside its state: `spec.json`, and once measured the figures and samples."""
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        self._folder, self._description = folder, description
+
+    def describe(self, **more: str) -> None:
+        write_durably(self._folder / "spec.json", json.dumps({**self._description, **more}, indent=1).encode())
+
+    def keep(self, evaluation: Evaluation, probe: EvaluationSpec, *, columns: int) -> None:
+        write_durably(self._folder / "metrics.json", json.dumps(evaluation.metrics_json(), indent=1).encode())
+        write_durably(self._folder / "samples.png", png_bytes(wall(evaluation.wall, columns=columns)))
+        self.describe(evaluation=probe.key)  # last, as it says that both are there
+
+    def metrics(self, probe: EvaluationSpec) -> dict[str, Figure] | None:
+        """The figures of the finished stage as this probe measured them before; None where it has not, or not whole."""
+        files = [self._folder / name for name in ("spec.json", "metrics.json", "samples.png")]
+        if not all(file.is_file() for file in files):
+            return None
+        try:
+            if read_json(files[0]) != {**self._description, "evaluation": probe.key}:
+                return None
+            return {name: Figure(**figure) for name, figure in read_json(files[1]).items()}
+        except (UserError, TypeError, AttributeError):
+            return None  # somebody's own, or damaged: measured again

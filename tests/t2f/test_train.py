@@ -34,7 +34,7 @@ def run(data, out, *, seed: int = 0, images: int = 64, stop_after: int | None = 
         data=data.path,
         out=out,
         threads=1,
-        probe=ProbeSection(seeds=2, images=16).evaluation(data, load_judge(data)[1]),
+        probe=request.pop("probe", ProbeSection(seeds=2, images=16)).evaluation(data, load_judge(data)[1]),
         checkpoint_seconds=0.0,
         **request,
     )
@@ -48,7 +48,7 @@ def test_every_stage_leaves_its_files_and_the_model_draws(tiny_data, tmp_path):
     for stage in stages:
         folder = tmp_path / f"{stage.resolution}px"
         assert json.loads((folder / "spec.json").read_text())["key"] == stage.key
-        assert json.loads((folder / "metrics.json").read_text())["score"]["value"] == stage.evaluation.score
+        assert json.loads((folder / "metrics.json").read_text())["score"]["value"] == stage.metrics["score"].value
         with Image.open(folder / "samples.png") as samples:
             assert samples.width == 2 * stage.resolution
         assert (folder / "curves.jsonl").read_text().count("\n") >= 1
@@ -63,6 +63,27 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tiny_data, tmp_path
         run(tiny_data, tmp_path / "cut", images=8 * 60, stop_after=9)
     again = run(tiny_data, tmp_path / "cut", images=8 * 60)
     assert [stage.weights_sha256 for stage in again] == [stage.weights_sha256 for stage in whole]
+
+
+def test_a_finished_stage_is_measured_once_for_a_probe(tiny_data, tmp_path):
+    first = run(tiny_data, tmp_path)
+    files = [tmp_path / f"{stage.resolution}px" / "metrics.json" for stage in first]
+    written = [file.stat().st_mtime_ns for file in files]
+    again = run(tiny_data, tmp_path)
+    assert [dict(stage.metrics) for stage in again] == [
+        {name: replace(figure, by=None, parts=()) for name, figure in stage.metrics.items()} for stage in first
+    ]
+    assert [file.stat().st_mtime_ns for file in files] == written
+    files[0].write_text("[]")
+    files[1].with_name("samples.png").unlink()
+    repaired = run(tiny_data, tmp_path)
+    assert json.loads(files[0].read_text())["score"]["value"] == repaired[0].metrics["score"].value
+    assert files[1].with_name("samples.png").is_file()
+    assert files[2].stat().st_mtime_ns == written[2]
+    other = run(tiny_data, tmp_path, probe=ProbeSection(seeds=3, images=16))
+    assert other[2].metrics["score"].value == first[2].metrics["score"].value
+    with Image.open(files[2].with_name("samples.png")) as samples:
+        assert samples.width == 3 * 16
 
 
 def test_a_model_to_start_from_gives_its_layers_and_its_words(tiny_data, tmp_path):
